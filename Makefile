@@ -61,7 +61,7 @@ site: ## make the pages under docs/ a site, which `sluice serve` has at /docs; a
 wheel: ## build the wheel, and try it in a clean environment from another directory
 	bash .ci/wheel $(PYTHON)
 
-fresh: ## do what README says, and the wheel, in minimal Debians (as root; about half an hour)
+fresh: ## README, wheel, container and service in minimal Debians, the newest Python too (as root; about an hour)
 	bash .ci/fresh
 
 bundle: ## make dist/sluice.mcpb, which MCP clients install by a click

@@ -1,4 +1,4 @@
-"""The command: `python -m bench [invoke|tools|data|plan|logs|idle|streams|console|all] [--json] [--folder DIR]`."""
+"""The command: `python -m bench [SUITE] [--json] [--folder DIR]`, with one of SUITES or all of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import orjson
 from bench.measure import FULL, SMALLEST
 from bench.report import Row, machine, table
 
-SUITES = ("invoke", "tools", "data", "plan", "logs", "idle", "streams", "console")
+SUITES = ("invoke", "tools", "data", "plan", "logs", "idle", "streams", "console", "backup")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -35,6 +35,8 @@ class Scale:
     """Lines of one run of the jobs that write logs; in 8 runs one may write 18,000 without dropping any."""
     log_bytes: int
     """Of lines that are searched."""
+    home_bytes: int
+    """Of the database that is backed up."""
     idle_seconds: float
     streams: int
     """Event streams that are open at once."""
@@ -52,6 +54,7 @@ FULL = Scale(
     steps=(1_000, 10_000),
     log_lines=2_000,
     log_bytes=1_000_000_000,
+    home_bytes=1_000_000_000,
     idle_seconds=5.0,
     streams=2_000,
     waiting=1_000,
@@ -66,6 +69,7 @@ SMALLEST = Scale(
     steps=(10,),
     log_lines=20,
     log_bytes=500_000,
+    home_bytes=2_000_000,
     idle_seconds=0.2,
     streams=20,
     waiting=10,

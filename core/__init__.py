@@ -12,6 +12,7 @@ Map, in reading order (each room's docstring goes on from here):
     denials       refusals on record, folded when they are many
     measures      what the engine counts of itself; spans: what it tells a tracing system
     replays       idempotency keys of writes over HTTP, with the answers (of runs: triggers/invoke)
+    backup/       a home as one archive, taken while the engine runs, and back
     adoption      a home that was copied (whereabouts) asks before it runs
     deployments/  plan, apply, reconcile: what shall run, where, and why
     gitops/       files as the desired state of an environment: read, compare, promote
@@ -35,6 +36,7 @@ Map, in reading order (each room's docstring goes on from here):
                   (fileroots: how operators write what they open; filesystems: on what kind of disk it lies)
     confinement/  the sandbox of worker processes: what the kernel keeps them from
 
+    readiness     whether an engine can take work now
     reserve       what jobs leave free of every disk
     ownership     the home directory: one owner, everyone else attaches through its socket
     channel       the framed channel that joins owner, front doors and workers
@@ -42,13 +44,31 @@ Map, in reading order (each room's docstring goes on from here):
                   processes at the engine's socket
     forever       tasks that no fault ends
     keyfile       a file with one secret
+    homes         where a home directory is
     httpclient    the one place where HTTP clients are made
-    settings, clock, logs, errors, docstrings, pointers, near, backoff
+    settings      what an engine can be told; settingsfile: sluice.toml, where a home keeps it; precedence: what counts
+                  when a flag, the environment and the file speak of one setting; effective: how that is told
+    clock, logs, errors, docstrings, pointers, near, backoff
 
 Start with operations/triggers.py: everything begins there.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from core.errors import SluiceError
-from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.settings import Settings
 
 __all__ = ["Settings", "SluiceError"]
+
+
+def __getattr__(name: str) -> Any:
+    """Settings, when somebody wants them: who only asks an engine has none, and their model takes long to import."""
+    if name != "Settings":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    from core.settings import Settings
+
+    return Settings

@@ -104,18 +104,31 @@ def _stay(reason: Reason) -> None:
     """Nobody holds the connection yet."""
 
 
+def _nobody(address: str) -> bool:
+    return False
+
+
 class Room:
     """Who is connected through one door. Use from the loop.
 
-    `most` and `most_per_address` bound the connections; `refused` counts by Reason.
+    `most` and `most_per_address` bound the connections, but those of an address that `stands_for_many`, as a proxy,
+    which may take all; `refused` counts by Reason.
     """
 
-    def __init__(self, door: str, most: int, most_per_address: int, now: Callable[[], float] = clock.monotonic) -> None:
+    def __init__(
+        self,
+        door: str,
+        most: int,
+        most_per_address: int,
+        now: Callable[[], float] = clock.monotonic,
+        stands_for_many: Callable[[str], bool] = _nobody,
+    ) -> None:
         self.door = door
         self.most = most
         self.most_per_address = most_per_address
         self.refused: Counter[Reason] = Counter()
         self._now = now
+        self._stands_for_many = stands_for_many
         self._guests: Counter[str] = Counter()  # by address
         self._waiting: dict[str, dict[Guest, None]] = {}  # by address; who has waited longest comes first
         self.moving: dict[str, dict[Guest, None]] = {}  # by address: those whose requests arrive, or answers leave
@@ -131,7 +144,8 @@ class Room:
 
     def admit(self, address: str) -> Guest | None:
         """Let one in from this address, if need be in the place of another; None when all are at work."""
-        if self._guests[address] >= self.most_per_address and not self._make_room(address):
+        crowded = self._guests[address] >= self.most_per_address and not self._stands_for_many(address)
+        if crowded and not self._make_room(address):
             self.count(Reason.ADDRESS, address)
             return None
         if self.open >= self.most and not self._make_room():
@@ -365,12 +379,17 @@ def address_of(connection: socket.socket, peer: object) -> str:
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         return f"process {struct.unpack('3i', credentials)[0]}"
     host = str(peer[0]) if isinstance(peer, tuple) else str(peer)
-    if connection.family == socket.AF_INET6:
-        packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-        if packed.startswith(b"\0" * 10 + b"\xff\xff"):
-            return socket.inet_ntop(socket.AF_INET, packed[12:])
-        return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
-    return host
+    return share_of(host)
+
+
+def share_of(host: str) -> str:
+    """Who has a share of his own: an IPv4 address, or an IPv6 network of 64 bits."""
+    if ":" not in host:
+        return host
+    packed = socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
+        return socket.inet_ntop(socket.AF_INET, packed[12:])
+    return socket.inet_ntop(socket.AF_INET6, packed[:8] + bytes(8)) + "/64"
 
 
 def raise_limit_of_files() -> int:

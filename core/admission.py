@@ -17,11 +17,11 @@ from pydantic import BaseModel
 
 from core import denials, errors, license
 from core.denials import Denials
+from core.homes import default_home
 from core.licensing import Licensing
 from core.model.operation import MAX_BYTES, Effect, Operation, Registry
 from core.model.principal import PLATFORM, Caller, Surface
 from core.model.scopes import permits
-from core.settings import default_home
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 

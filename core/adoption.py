@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import structlog
 
 from core import clock, errors, whereabouts
@@ -14,9 +16,21 @@ from core.whereabouts import Known
 
 log = structlog.get_logger("core.adoption")
 
+RESTORING = "restoring"
+"""A directory in the home, as long as a backup is put into it."""
+
 
 def refuse_without_database(owned: Ownership, settings: Settings) -> None:
-    """Raises StorageUnavailable for a used home without a database, and for one with a saved database in it."""
+    """Raises StorageUnavailable for a used home without a database, for one into which a restore was cut off, and for
+    one with a saved database in it."""
+    place = owned.home / RESTORING
+    if place.exists():
+        if not settings.database.exists():
+            raise errors.StorageUnavailable(
+                f"A restore into {owned.home} was interrupted, and nothing of it can be used yet.",
+                hint="Say it again: sluice restore FILE; it begins anew by itself.",
+            )
+        shutil.rmtree(place)  # the database was the last piece: the restore was whole
     refuse_beside_a_rescue(settings.database)
     if owned.home_id and not settings.database.exists():
         raise errors.StorageUnavailable(

@@ -12,6 +12,7 @@ import orjson
 
 from core import accepting, channel, errors
 from core.model.principal import Caller
+from core.readiness import Readiness
 
 Notice = Callable[[str, dict[str, Any]], None]
 
@@ -20,7 +21,8 @@ class Attached:
     """Processes of the same user: the socket is 0600 in a 0700 directory.
 
     `call` does an operation (name, arguments, caller), `subscribe` has notices told until what it returns is called,
-    `trouble` says what keeps the engine from its work.
+    `trouble` says what keeps the engine from its work, `readiness` whether it can take any now, `copy` copies the store
+    for a backup.
     """
 
     def __init__(
@@ -28,10 +30,14 @@ class Attached:
         call: Callable[[str, dict[str, Any], Caller], Awaitable[dict[str, Any]]],
         subscribe: Callable[[Notice], Callable[[], None]],
         trouble: Callable[[], str],
+        copy: Callable[[], Awaitable[dict[str, Any]]],
+        readiness: Callable[[], Readiness] = Readiness,
     ) -> None:
         self._call = call
         self._subscribe = subscribe
         self._trouble = trouble
+        self._copy = copy
+        self._readiness = readiness
         self._links: set[channel.Channel] = set()
 
     def join(self, guest: accepting.Guest) -> channel.Channel:
@@ -63,7 +69,10 @@ class Attached:
                 return {}
             case "about":
                 version = importlib.metadata.version("sluice-mcp")
-                return {"version": version, "pid": os.getpid(), "trouble": self._trouble()}
+                can = self._readiness().to_dict()
+                return {"version": version, "pid": os.getpid(), "trouble": self._trouble(), "readiness": can}
+            case "copy":
+                return await self._copy()
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import os
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
-from core import accepting, adoption, clock, errors, ownership, spans
+from core import accepting, adoption, clock, errors, ownership, readiness, spans
 from core.admission import Admission
 from core.attached import Attached, Notice
+from core.backup import copying, making, schedule, staging
 from core.bus.base import Delivery
 from core.bus.local import LocalBus
 from core.bus.told import Told
@@ -37,6 +40,7 @@ from core.deployments.rollout import Rollouts
 from core.deployments.watcher import Watcher
 from core.explain.facts import Explainer
 from core.fleet import child
+from core.fleet.connection import LOCAL
 from core.fleet.fleet import Fleet
 from core.fleet.reach import Reach
 from core.fleet.runs import Runs as JobRuns
@@ -219,6 +223,7 @@ class Engine:
             database, self.fleet, self.pending, self.triggers, self.library, self.reach, self.workforce, self.letters
         )
         self.tracer = Tracer(settings)
+        self.backups = schedule.Backups(self.settings)
         self.gateway: gateways.Gateway | None = None
         if settings.nats:
             from core.external.gateway import Gateway
@@ -288,6 +293,32 @@ class Engine:
         """What keeps this engine from its work, in sentences; empty when nothing does."""
         loss = self.database.loss
         return self.database.unwritable if loss is None else f"{loss.refusal().message} {loss.refusal().hint}"
+
+    async def copy_store(self) -> dict[str, Any]:
+        """Copy the databases into the staging directory of a backup, for the process that has made it there."""
+        copied = await copying.while_running(self.database, self.settings.home, self.settings.home / staging.DIRECTORY)
+        outside = making.around(self.settings, dict(os.environ))
+        return {"copied": msgspec.to_builtins(copied), "around": msgspec.to_builtins(outside)}
+
+    def readiness(self) -> readiness.Readiness:
+        """Whether work that comes now is accepted and done."""
+        workers = self.fleet.workers.values()
+        taking = (worker.online and worker.connected and not worker.drained for worker in workers)
+        return readiness.judge(self.trouble(), taking, sum(worker.kind == LOCAL for worker in workers))
+
+    async def pulse(self) -> None:
+        """Return when the loop and the store have both done something. Raises StorageUnavailable.
+
+        A disk that is full lets it pass, since no new start would help there and the engine writes on as soon as there
+        is room; files that are gone do not, since a new start is the help.
+        """
+        if self.database.loss is not None:
+            raise self.database.loss.refusal()
+        try:
+            await self.database.touch()
+        except errors.StorageUnavailable:
+            if self.database.loss is not None or not self.database.unwritable:
+                raise
 
     # -- notices -------------------------------------------------------------------------------------------
 
@@ -411,6 +442,10 @@ async def _prepared(
             sandbox.check(settings.sandbox)
         await adoption.settle(database, owned, settings)
         filepolicy.prepare(settings)
+        if staging.clear(settings.home):
+            log.warning(
+                "backup_cut_off", home=str(settings.home), hint="What it left was removed; see when the last was."
+            )
     licensing = Licensing(settings, database, await database.read(license_table.kept))
     await licensing.keep()
     ids = clock.Ids(await database.read(invocations.latest_id))
@@ -477,12 +512,15 @@ async def open_engine(
             "health": engine.fleet.age,
         }
         steps |= {"schedules": engine.fleet.timetables.keep}
+        if engine.backups.wanted:
+            engine.backups.home_id = owned.home_id
+            steps["backups"] = engine.backups.keep
         steps |= {"lag": engine.lag.measure, "series": engine.sampler.keep}
         if engine.spans is not None:
             steps["spans"] = engine.spans.keep
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
-        attached = Attached(engine.call, engine.subscribe, engine.trouble)
+        attached = Attached(engine.call, engine.subscribe, engine.trouble, engine.copy_store, engine.readiness)
         server = accepting.Acceptor(owned.listen(), engine.sessions, attached.join)
         stack.callback(attached.abort)
         stack.callback(engine.sessions.close)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # an extra, which an installation without NATS does not have
 
 CONNECT_SECONDS = 5.0
 RECONNECT_SECONDS = 0.2
+CLOSE_SECONDS = 1.0  # for a client that did not connect
+CANCELLATIONS = 3
 
 
 class CannotConnect(Exception):
@@ -71,23 +73,43 @@ async def connect(
         last = ""
         on_back()
 
+    connecting = asyncio.create_task(
+        client.connect(
+            url,
+            name=name,
+            error_cb=failed,
+            disconnected_cb=away,
+            reconnected_cb=back,
+            connect_timeout=int(CONNECT_SECONDS),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it
+            **options,
+        )
+    )
     try:
-        async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try without end
-            await client.connect(
-                url,
-                name=name,
-                error_cb=failed,
-                disconnected_cb=away,
-                reconnected_cb=back,
-                connect_timeout=int(CONNECT_SECONDS),
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it
-                **options,
-            )
+        # The client itself would try without end. A deadline that cancels it does not hold: a fault of the same moment
+        # takes the place of the cancellation, and what it waits for then, the end of a connection that never was, never
+        # comes.
+        await asyncio.wait({connecting}, timeout=CONNECT_SECONDS)
+        if not connecting.done():
+            raise TimeoutError
+        await connecting
     except refusals as error:
-        await client.close()
+        await _give_up(client, connecting)
         raise CannotConnect(last or str(error) or "no answer") from error
     except BaseException:
-        await client.close()
+        await _give_up(client, connecting)
         raise
     return client
+
+
+async def _give_up(client: Client, connecting: asyncio.Task[None]) -> None:
+    """Close a client that did not connect, whatever of it still waits for something."""
+    closing = asyncio.create_task(client.close())
+    for _ in range(CANCELLATIONS):  # one may have been lost
+        connecting.cancel()
+        await asyncio.wait({connecting, closing}, timeout=CLOSE_SECONDS)
+        if connecting.done() and closing.done():
+            break
+        closing.cancel()
+    await asyncio.gather(*(task for task in (connecting, closing) if task.done()), return_exceptions=True)

@@ -1,23 +1,23 @@
-"""Typed settings of the engine; every field has a command-line flag and an environment variable SLUICE_<NAME>.
+"""Typed settings of the engine; every field is a key of sluice.toml and has an environment variable SLUICE_<NAME>.
 
-docs/settings.md is generated from this class.
+Which of them counts: core.precedence. docs/settings.md is generated from these classes.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from core.docstrings import Described
-from core.fileroots import FileMode, FileRootText
+from core.fileroots import FileMode, FileRoot, FileRootText
+from core.homes import default_home
 
 DEFAULT_PORT = 3000  # of `sluice serve`
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -32,23 +32,108 @@ class Widens:
 WIDENS = Widens()
 
 
-def default_home() -> Path:
-    """The platform's user data directory + `sluice`."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "sluice"
-    base = os.environ.get("XDG_DATA_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "share") / "sluice"
-
-
 def data_root_of(home: Path) -> Path:
     """Where the files of tenants are unless a setting says otherwise: beside the home, which holds keys."""
     return Path(f"{home.expanduser().absolute()}-data")
 
 
-class Settings(Described, BaseModel):
-    """What an engine can be told at its start."""
+class Openable(Described, BaseModel):
+    """What an operator opens to the jobs of workers: of all, or of one worker group."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    allow_exec: Annotated[bool, WIDENS] = False
+    """Let jobs run commands (the exec input). Off unless an administrator turns it on."""
+    egress_allow: Annotated[tuple[str, ...], WIDENS] = ()
+    """Addresses or CIDR blocks that jobs may connect to although they are private, e.g. 127.0.0.1/32."""
+    listen_allow: Annotated[tuple[str, ...], WIDENS] = ()
+    """Addresses or CIDR blocks of this machine at which the inputs http-server, tcp and udp may listen besides
+    loopback, e.g. 10.0.0.5; 0.0.0.0 lets them listen on every address."""
+    cloud_credentials: Annotated[bool, WIDENS] = False
+    """Let jobs whose documents name no credentials for S3, GCS and Azure act as you there: with what the environment of
+    the engine holds (AWS_*, GOOGLE_*, AZURE_*), or the metadata service (with egress_allow). Off: such a job is
+    refused."""
+    file_access: Annotated[FileMode, WIDENS] = FileMode.TENANT
+    """Where jobs may read and write files: tenant (below the data root of their tenant, and in its file roots), roots
+    (in its file roots alone; relative paths start at the first), anywhere (everywhere; not for tenants that do not
+    trust each other). Never, in no mode: the home, other tenants' directories, the interpreter and its packages, the
+    system, dot files of the user, and every file that a setting names."""
+    file_roots: Annotated[tuple[FileRootText, ...], WIDENS] = ()
+    """More directories for jobs, each [GROUP:][TENANT=]PATH[:ro]: only for workers of that group, only for jobs of that
+    tenant (without one: shared by all tenants), only to read; e.g. acme=/srv/acme or etl:/srv/in:ro."""
+    disk_reserve_mb: Annotated[int, WIDENS] = Field(default=512, ge=0)
+    """How much jobs leave free on every file system that they write to, in MiB, and never more than a tenth of it: the
+    store of the engine needs it (docs/files.md). 0: nothing."""
+    job_memory_mb: Annotated[int, WIDENS] = Field(default=64, ge=1)
+    """Memory cap of one job's Lua state."""
+    worker_memory_mb: Annotated[int, WIDENS] = Field(default=2048, ge=0)
+    """How much memory one worker process may have; one with more ends, and the job that took it is named. 0: any."""
+
+    @field_validator("egress_allow", "listen_allow")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            ipaddress.ip_network(text, strict=False)  # its ValueError says what is wrong
+        return value
+
+
+class Group(Openable):
+    """What the workers of one group have in place of what is said for all: the table [group.NAME] of sluice.toml.
+
+    What is not said here (`model_fields_set`) is as it is for all.
+    """
+
+    @field_validator("file_roots")
+    @classmethod
+    def _of_this_group(cls, value: tuple[FileRoot, ...]) -> tuple[FileRoot, ...]:
+        if named := next((root for root in value if root.group), None):
+            raise ValueError(f"{str(named)[:80]!r} names a group, and stands in the table of one; leave the group out")
+        return value
+
+
+class Serve(Described, BaseModel):
+    """Where `sluice serve` listens, and whom it lets in: the table [serve] of sluice.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535)
+    """The port to listen on; 0 takes a free one."""
+    auth: Literal["token", "none"] = "token"
+    """token asks every request for a bearer token; none lets everyone in as you, and only works on loopback."""
+    allow_write: bool = False
+    """Offer MCP clients at /mcp the tools that change something. The HTTP API always does, by role."""
+    toolsets: tuple[str, ...] = ()
+    """Which groups of MCP tools to offer, or all; the usual ones when left out."""
+    allow_host: tuple[str, ...] = ()
+    """More host names that requests may use."""
+    allow_origin: tuple[str, ...] = ()
+    """Web origins, besides this server's own, whose pages may call it."""
+    tls: bool = False
+    """Serve HTTPS on loopback as well. On every other address it is HTTPS unless disable_tls is set."""
+    tls_cert: Path | None = None
+    """A PEM file with the certificate and its chain; without one, the server signs one itself at the first start."""
+    tls_key: Path | None = None
+    """A PEM file with the key of the certificate."""
+    disable_tls: bool = False
+    """Serve plain HTTP also on an address that others reach, behind a proxy that speaks HTTPS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the value of a setting came from."""
+
+    source: Literal["flag", "environment", "file", "default"] = "default"
+    where: str = ""
+    """The variable, or file:line."""
+
+
+DEFAULT = Origin()
+
+
+class Settings(Openable):
+    """What an engine can be told at its start."""
 
     home: Path = Field(default_factory=default_home)
     """The data directory (mode 0700). One engine owns it; everyone else attaches to that engine."""
@@ -61,35 +146,16 @@ class Settings(Described, BaseModel):
     """The group of each worker, in order; those beyond are in `default`. Set by `workers`."""
     worker_slots: int = Field(default=64, ge=1, le=4096)
     """How many jobs one worker may hold."""
-    allow_exec: Annotated[bool, WIDENS] = False
-    """Let jobs run commands (the exec input). Off unless an administrator turns it on."""
     sandbox: Annotated[Literal["auto", "require", "off"], WIDENS] = "auto"
     """What the kernel keeps worker processes from: files that they do not need, other processes, unix sockets, most of
     the system. auto: as much as it can, and `sluice worker list` tells what is lacking; require: a worker that lacks
     anything does not start; off: nothing (docs/sandbox.md)."""
-    egress_allow: Annotated[tuple[str, ...], WIDENS] = ()
-    """Addresses or CIDR blocks that jobs may connect to although they are private, e.g. 127.0.0.1/32."""
-    listen_allow: Annotated[tuple[str, ...], WIDENS] = ()
-    """Addresses or CIDR blocks of this machine at which the inputs http-server, tcp and udp may listen besides
-    loopback, e.g. 10.0.0.5; 0.0.0.0 lets them listen on every address."""
     closed_ports: Annotated[tuple[Port, ...], WIDENS] = (DEFAULT_PORT, 4222)
     """Ports of this machine at which no job listens, for clients take credentials there: those of Sluice and of NATS.
     The port of `sluice serve` and that of the setting `nats` belong to them anyway."""
-    cloud_credentials: Annotated[bool, WIDENS] = False
-    """Let jobs whose documents name no credentials for S3, GCS and Azure act as you there: with what the environment of
-    the engine holds (AWS_*, GOOGLE_*, AZURE_*), or the metadata service (with egress_allow). Off: such a job is
-    refused."""
     data_root: Path = Field(default_factory=lambda values: data_root_of(values.get("home", default_home())))
     """The directory with one directory for each tenant, in which its jobs keep their files and where relative paths of
     documents start. It lies outside the home, which holds keys and the database."""
-    file_access: Annotated[FileMode, WIDENS] = FileMode.TENANT
-    """Where jobs may read and write files: tenant (below the data root of their tenant, and in its file roots), roots
-    (in its file roots alone; relative paths start at the first), anywhere (everywhere; not for tenants that do not
-    trust each other). Never, in no mode: the home, other tenants' directories, the interpreter and its packages, the
-    system, dot files of the user, and every file that a setting names."""
-    file_roots: Annotated[tuple[FileRootText, ...], WIDENS] = ()
-    """More directories for jobs, each [GROUP:][TENANT=]PATH[:ro]: only for workers of that group, only for jobs of that
-    tenant (without one: shared by all tenants), only to read; e.g. acme=/srv/acme or etl:/srv/in:ro."""
     private_files: tuple[Path, ...] = ()
     """Files that no job may open, by whatever name and in whatever directory, e.g. keys of other programs. Those that
     other settings and flags name belong to them anyway."""
@@ -152,15 +218,11 @@ class Settings(Described, BaseModel):
     http_connections: int = Field(default=1000, ge=1)
     """How many connections the HTTP server holds; never more than half of the files that its process may open."""
     http_connections_per_address: int = Field(default=0, ge=0)
-    """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. Behind a proxy, which is
-    one address, as many as `http_connections`."""
-    disk_reserve_mb: Annotated[int, WIDENS] = Field(default=512, ge=0)
-    """How much jobs leave free on every file system that they write to, in MiB, and never more than a tenth of it: the
-    store of the engine needs it (docs/files.md). 0: nothing."""
-    job_memory_mb: Annotated[int, WIDENS] = Field(default=64, ge=1)
-    """Memory cap of one job's Lua state."""
-    worker_memory_mb: Annotated[int, WIDENS] = Field(default=2048, ge=0)
-    """How much memory one worker process may have; one with more ends, and the job that took it is named. 0: any."""
+    """How many of them one address may hold (of IPv6, one network of 64 bits); 0 is a quarter. A proxy of
+    `trusted_proxies` may hold all, and its clients have this many requests under way each."""
+    trusted_proxies: Annotated[tuple[str, ...], WIDENS] = ()
+    """Addresses or CIDR blocks of proxies in front of `sluice serve` that are believed about whose requests they hand
+    on, and whether those came over HTTPS (docs/service.md). Of everybody else such headers are ignored."""
     kv_tenant_mb: int = Field(default=1024, ge=1)
     """How much the KV store keeps for one tenant, in MiB: keys, values, members of sets and items of queues."""
     portals: Annotated[tuple[str, ...], WIDENS] = ()
@@ -194,8 +256,28 @@ class Settings(Described, BaseModel):
     otel_ratio: float = Field(default=0.1, ge=0, le=1)
     """Which part of the traces is sent to where OTEL_EXPORTER_OTLP_ENDPOINT says, with the extra `otel`
     (docs/traces.md)."""
+    backup_to: str = ""
+    """Where the engine keeps backups that it takes by itself: a directory outside of the home that is there, or
+    s3://BUCKET/PREFIX (gs://, az://) with the extra `s3` and the credentials of its environment. Empty: none."""
+    backup_every_hours: float = Field(default=24.0, gt=0, le=24 * 366)
+    """How often it takes one."""
+    backup_keep: int = Field(default=7, ge=1)
+    """How many of them are kept; the oldest one goes when there is a new one."""
+    backup_passphrase_file: Path | None = None
+    """A file whose first line is the passphrase with which the keys of the home are sealed in them. Without it the keys
+    are left out, and a restored home opens no secrets until somebody puts them there."""
+    backup_data: bool = False
+    """Put the data root, with the files of jobs, into them as well."""
     log_level: str = "warning"
     """Logs go to stderr: debug, info, warning or error."""
+    serve: Serve | None = None
+    """How `sluice serve` was told to listen; None: this engine is not one of it."""
+    group: dict[Annotated[str, Field(pattern=rf"^{GROUP_PATTERN}$")], Group] = Field(default_factory=dict)
+    """What the workers of a group, those that were started in it, have in place of what is said for all."""
+
+    _origins: Mapping[str, Origin] = PrivateAttr(default_factory=dict)
+    _hidden: tuple[Path, ...] = PrivateAttr(default=())
+    _closed: tuple[int, ...] = PrivateAttr(default=())
 
     @model_validator(mode="before")
     @classmethod
@@ -217,31 +299,59 @@ class Settings(Described, BaseModel):
         return self.worker_groups[number - 1] if number <= len(self.worker_groups) else "default"
 
     def of_group(self, group: str) -> Settings:
-        """These settings as the workers of one group have them: without the file roots of other groups."""
+        """These settings as the workers of one group have them: what its own table says goes before what is said for
+        all, and there are no file roots of other groups."""
+        own = self.group.get(group)
+        told = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
         roots = tuple(root for root in self.file_roots if root.group in ("", group))
-        return self.model_copy(update={"file_roots": roots})
+        return self.model_copy(update={"file_roots": roots, **told, "group": {}})
+
+    def each(self) -> Iterator[Settings]:
+        """These settings as they are for all, and as each group with a table of its own has them."""
+        yield self
+        for group in self.group:
+            yield self.of_group(group)
+
+    def with_origins(self, origins: Mapping[str, Origin]) -> Settings:
+        """These settings, which know where each value came from, by names such as `workers` and `group.etl.allow_exec`;
+        what is not among them is the default."""
+        copied = self.model_copy()
+        copied._origins = origins
+        return copied
+
+    def origin(self, name: str) -> Origin:
+        """Where the value of a setting came from."""
+        return self._origins.get(name, DEFAULT)
 
     def hiding(self, *files: Path | None) -> Settings:
         """These settings with more files that no job may open; those that are None were not named."""
-        named = tuple(file for file in files if file is not None)
-        return self.model_copy(update={"private_files": (*self.private_files, *named)})
+        copied = self.model_copy()
+        copied._hidden = (*self._hidden, *(file for file in files if file is not None))
+        return copied
+
+    @property
+    def hidden(self) -> tuple[Path, ...]:
+        """The files that no job may open besides those that a setting names."""
+        return self._hidden
 
     def closing(self, *ports: int) -> Settings:
         """These settings with more ports at which no job listens."""
-        return self.model_copy(update={"closed_ports": (*self.closed_ports, *ports)})
+        copied = self.model_copy()
+        copied._closed = (*self._closed, *ports)
+        return copied
 
     @property
     def ports_closed_to_jobs(self) -> frozenset[int]:
-        """`closed_ports`, and that of the NATS server."""
-        return frozenset(self.closed_ports) | {urlsplit(self.nats).port or 0 if self.nats else 0}
+        """`closed_ports`, that of the NATS server, and those of this process."""
+        return frozenset(self.closed_ports + self._closed) | {urlsplit(self.nats).port or 0 if self.nats else 0}
 
     @property
     def license_file(self) -> Path:
         return self.home / "license.json"
 
-    @field_validator("egress_allow", "listen_allow")
+    @field_validator("trusted_proxies")
     @classmethod
-    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
             ipaddress.ip_network(text, strict=False)  # its ValueError says what is wrong
         return value
@@ -283,17 +393,3 @@ class Settings(Described, BaseModel):
     @property
     def series(self) -> Path:
         return self.home / "series.db"
-
-
-def from_environment(**overrides: object) -> Settings:
-    """Settings from SLUICE_* variables; what the caller gives (and is not None) wins.
-
-    Raises pydantic.ValidationError, which the CLI shows as a usage error.
-    """
-    values: dict[str, object] = {}
-    for name, field in Settings.model_fields.items():
-        raw = os.environ.get("SLUICE_" + name.upper())
-        if raw:  # an empty variable is one that is not set
-            values[name] = [part for part in raw.split(",") if part] if "tuple" in str(field.annotation) else raw
-    values.update({key: value for key, value in overrides.items() if value is not None})
-    return Settings.model_validate(values)

@@ -19,14 +19,14 @@ from typing import Any, get_args
 import msgspec
 import orjson
 
-from core import docstrings, errors, operations, settings
+from core import docstrings, errors, operations, settings, settingsfile
 from core.catalog import builtin, items, schemas
 from core.catalog.collection import Collection
 from core.dsl.reference import entries
 from core.model import frames, operation, principal, states
 from core.model.catalog import ItemType
 from mcp_server import door, session, tools
-from mcp_server.cli import arguments
+from mcp_server.cli import arguments, codes
 from mcp_server.cli import main as cli
 from mcp_server.cli.forms import FORMS
 from mcp_server.http import problems
@@ -114,11 +114,9 @@ def page_cli() -> str:
         "# Commands",
         "",
         *prose(
-            """`sluice` lists the commands, and `sluice COMMAND --help` says what stands here. What a command prints is
-            for people; with `--json` it is for programs. Results go to stdout, everything else to stderr. Exit codes:
-            0 fine; 1 an error, with its code, places and hint on stderr; 2 wrong usage, and for `plan --exit-code` and
-            `gitops diff` changes; 3 no engine is running and the command needs one; 130 interrupted. A flag that is a
-            switch takes no value. The shell completes commands and flags after `sluice completion --install`."""
+            """`sluice` lists the commands, and `sluice COMMAND --help` says what stands here. Results go to stdout,
+            everything else to stderr. A flag that is a switch takes no value. The shell completes commands and flags
+            after `sluice completion --install`."""
         ),
         "",
         *prose(
@@ -127,6 +125,28 @@ def page_cli() -> str:
             token, a secret, a document), while nothing starts, runs or moves; what needs a running engine is
             `target_unavailable`, at once."""
         ),
+        "",
+        "## What is printed",
+        "",
+        *prose(
+            """At a terminal, lists are tables that fit it: times are ages (`2m`), prose is cut, and the columns at the
+            end go when there is no room; they are named on stderr. Ids and names are never cut. In a pipe there are
+            whole values, one row a line, without colour; also where NO_COLOR is set there is no colour. `-o wide` has
+            every column and whole values everywhere, `-o json` (or `--json`) and `-o yaml` all that the operation
+            answers, `-o name` one name a line: `sluice job list -o name | xargs -n 1 sluice job show`."""
+        ),
+        "",
+        "## Exit codes",
+        "",
+        "| code | |",
+        "|---|---|",
+        *(f"| {code} | {text} |" for code, text in codes.MEANING.items()),
+        "",
+        *prose("A fault ends a command with the code of its class; what is not named here, with 1:"),
+        "",
+        "| code | faults |",
+        "|---|---|",
+        *(f"| {code} | {', '.join(names)} |" for code, names in _coded_faults().items()),
         "",
         "## Flags of every command",
         "",
@@ -162,6 +182,15 @@ def _commands(app: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from _commands(app[name], f"{path} {name}".strip())
 
 
+def _coded_faults() -> dict[int, list[str]]:
+    """The codes of errors by the exit code that they end a command with."""
+    found: dict[int, list[str]] = {}
+    for kind, code in sorted(codes.ERRORS.items(), key=lambda one: (one[1], one[0].code)):
+        name = "`target_unavailable`, when no engine is running" if kind is errors.NoEngine else f"`{kind.code}`"
+        found.setdefault(code, []).append(name)
+    return found
+
+
 def _flag(argument: Any) -> str:
     positional = argument.field_info.is_positional_only
     names = argument.name.upper() if positional else ", ".join(argument.names)
@@ -179,7 +208,8 @@ def table_of_arguments() -> str:
     lines = []
     for op in sorted(operations.REGISTRY, key=lambda op: op.name):
         if op.http or op.tool:
-            told = {"summary": op.summary, "arguments": _arguments(op.schema)}
+            traits = [trait for trait in arguments.Declared._fields if getattr(op, trait)]
+            told = {"summary": op.summary, "traits": traits, "arguments": _arguments(op.schema)}
             lines.append(f"{json.dumps(op.name)}: {json.dumps(told, ensure_ascii=False)}")
     return "{\n" + ",\n".join(lines) + "\n}"
 
@@ -234,21 +264,42 @@ def page_settings() -> str:
         "# Settings",
         "",
         *prose(
-            """What an engine can be told. `sluice` and `sluice-mcp` read these variables; a flag of the same name,
-            where a command has one, wins. Lists are comma-separated. Those with a ! let a party do more
-            than it otherwise may: [security.md](security.md) says which, and [opening.md](opening.md) what a job is
-            refused without them."""
+            """What an engine can be told, in `sluice.toml` of its home or by the variable `SLUICE_` with the name in
+            upper case (lists are comma-separated there). [home.md](home.md#settings) says which of them counts, and how
+            the file is checked; `sluice settings` shows what the running engine has, and from where. Those with a ! let
+            a party do more than it otherwise may: [security.md](security.md) says which, and [opening.md](opening.md)
+            what a job is refused without them."""
         ),
         "",
-        "| variable | default | meaning |",
+        "| setting | default | meaning |",
         "|---|---|---|",
+        *_settings_of(settings.Settings),
+        "",
+        "## `[serve]`",
+        "",
+        *prose(settings.Serve.__doc__ or ""),
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+        *_settings_of(settings.Serve),
+        "",
+        "## `[group.NAME]`",
+        "",
+        *prose((settings.Group.__doc__ or "").partition("\n\n")[0]),
+        *prose("It may have: " + ", ".join(f"`{name}`" for name in settings.Group.model_fields) + "."),
     ]
-    for name, field in settings.Settings.model_fields.items():
+    return "\n".join(out) + "\n"
+
+
+def _settings_of(model: type[settings.Openable | settings.Serve]) -> Iterator[str]:
+    """A row for each setting, in the order in which they are declared."""
+    for name, field in model.model_fields.items():
+        if name in settingsfile.TABLES:
+            continue
         computed = {"home": "the user's data directory", "data_root": "the home with `-data` behind its name"}
         default = computed.get(name) or f"`{_json(field.default)}`"
         mark = " !" if settings.WIDENS in field.metadata else ""
-        out.append(f"| `SLUICE_{name.upper()}`{mark} | {default} | {_cell(field.description or '')} |")
-    return "\n".join(out) + "\n"
+        yield f"| `{name}`{mark} | {default} | {_cell(field.description or '')} |"
 
 
 def page_worker_protocol() -> str:

@@ -16,17 +16,17 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import structlog
-
-from core import accepting, channel, clock, errors, ownership
-from core.model.operation import Registry
+from core import channel, clock, errors, ownership, readiness
 from core.model.principal import Caller
-from core.settings import Settings
-from mcp_server.session import Notice, Sent, repeatable, safe_to_repeat
+from core.readiness import Readiness
+from mcp_server.session import Notice, Operations, Sent, repeatable, safe_to_repeat
 
-log = structlog.get_logger("mcp_server.attach")
+if TYPE_CHECKING:
+    from core import accepting
+    from core.model.operation import Registry
+    from core.settings import Settings
 
 KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message", "job")
 TRIES = 4
@@ -37,9 +37,12 @@ SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call wa
 class Session:
     """One way to the engine of a home directory. Made by `open_session` or `open_visit`; use from one event loop."""
 
-    def __init__(self, settings: Settings, operations: Registry, *, visits: bool = False) -> None:
-        self.operations = operations
-        self._settings = settings
+    def __init__(self, home: Path, read: Callable[[], Settings], known: Operations, *, visits: bool = False) -> None:
+        """`read` gives the settings that count when this session opens the home itself, which may be long after its
+        start; of an engine that it attaches to, that one's own count."""
+        self._home = home
+        self._known = known
+        self._read = read
         self._visits = visits
         self._attached_once = False
         self._engine: Any = None  # core.engine.Engine: imported only by the session that becomes the owner
@@ -50,6 +53,13 @@ class Session:
         self._closing = False
         self._returning: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def operations(self) -> Registry:
+        """See mcp_server.session.EngineSession.operations."""
+        from core.operations import REGISTRY
+
+        return REGISTRY
 
     @property
     def owner(self) -> bool:
@@ -64,7 +74,7 @@ class Session:
     @property
     def home(self) -> Path:
         """The home directory."""
-        return self._settings.home
+        return self._home
 
     @property
     def engine(self) -> Any:
@@ -84,7 +94,7 @@ class Session:
         if self._engine is not None:
             result: dict[str, Any] = await self._engine.call(operation, arguments, caller)
             return result
-        sent = Sent(self.operations, operation, repeatable(operation, arguments))
+        sent = Sent(self._known, operation, repeatable(operation, arguments))
         return await sent.answered(self._ask(sent, caller))
 
     async def _ask(self, sent: Sent, caller: Caller) -> dict[str, Any]:
@@ -102,7 +112,7 @@ class Session:
                 raise errors.Busy(sent.lost, hint=hint) from error
             except channel.ChannelClosed as error:
                 sent.lost = "The engine went away while this call was under way."
-                if attempt == TRIES - 1 or not safe_to_repeat(self.operations, operation, arguments):
+                if attempt == TRIES - 1 or not safe_to_repeat(self._known, operation, arguments):
                     raise errors.Busy(sent.lost) from error
             except TypeError as error:
                 raise errors.InvalidParams(
@@ -122,6 +132,31 @@ class Session:
             return f"The engine says nothing for {SILENCE_SECONDS:g} s."
         except errors.SluiceError as error:
             return error.message
+
+    async def readiness(self) -> Readiness:
+        """Whether the engine takes work now."""
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                link = await self._connected()
+                if link is None:
+                    can: Readiness = self._engine.readiness()
+                    return can
+                said = await link.call("about", {})
+        except TimeoutError:
+            return Readiness().but(readiness.ENGINE, f"The engine says nothing for {SILENCE_SECONDS:g} s.")
+        except errors.SluiceError as error:
+            return Readiness().but(readiness.ENGINE, error.message)
+        if "readiness" not in said:  # an engine of an earlier version
+            return readiness.judge(str(said.get("trouble", "")), (), 0)
+        return Readiness.from_dict(said["readiness"])
+
+    async def pulse(self) -> None:
+        """Return when the engine has really done something; raises a SluiceError when it cannot. Without a deadline."""
+        link = await self._connected()
+        if link is None:
+            await self._engine.pulse()
+        else:
+            await link.call("about", {})
 
     def acting(self, caller: Caller) -> Caller:
         """The caller itself: whoever can reach the home directory says who calls."""
@@ -172,7 +207,7 @@ class Session:
 
     async def _found(self, operation: str) -> ownership.Ownership | channel.Channel:
         """A channel to the engine that runs, or the right to the home. Raises NoEngine as `_connected` does."""
-        home = self._settings.home
+        home = self._home
 
         def notice(_: channel.Channel, kind: str, data: dict[str, Any]) -> None:
             self._tell(kind, data)
@@ -189,7 +224,7 @@ class Session:
             await asyncio.sleep(0.1)
         if link is not None:
             return link
-        known = self.operations.get(operation)
+        known = self._known.get(operation)
         if self._attached_once or known is None or known.needs_engine:
             from core.admission import no_engine
 
@@ -202,7 +237,7 @@ class Session:
         self._link = None
         opening = engines.open_offline if self._visits else engines.open_engine
         try:
-            engine = await self._engine_stack.enter_async_context(opening(self._settings, self.operations, owned))
+            engine = await self._engine_stack.enter_async_context(opening(self._read(), self.operations, owned))
         except BaseException:
             owned.release()
             raise
@@ -211,9 +246,9 @@ class Session:
 
     def _silent(self) -> tuple[str, str]:
         """What is wrong, and where to look."""
-        pid = ownership.owner_pid(self._settings.home)
+        pid = ownership.owner_pid(self._home)
         return (
-            f"The engine of {self._settings.home} has said nothing for {SILENCE_SECONDS:g} s.",
+            f"The engine of {self._home} has said nothing for {SILENCE_SECONDS:g} s.",
             f"Process {pid} is the engine: see whether it is stopped or its machine overloaded.",
         )
 
@@ -230,7 +265,9 @@ class Session:
         try:
             await self._connected()
         except errors.SluiceError as error:
-            log.warning("engine_not_reached", error=str(error))
+            import structlog  # a visitor, which never gets here, does without
+
+            structlog.get_logger("mcp_server.attach").warning("engine_not_reached", error=str(error))
             return
         self._tell("registry", {"tenant": "", "version": -1})  # what was missed in between is unknown
 
@@ -264,16 +301,17 @@ async def _watch(link: channel.Channel) -> None:
 
 
 @asynccontextmanager
-async def open_visit(settings: Settings, *, follows: bool = False) -> AsyncIterator[Session]:
-    """A session of a command on the home directory of `settings`: attached, if an engine runs.
+async def open_visit(
+    home: Path, read: Callable[[], Settings], known: Operations, *, follows: bool = False
+) -> AsyncIterator[Session]:
+    """A session of a command on a home directory: attached, if an engine runs.
 
-    Without an engine, operations that need none are done on the home itself, which nobody else can open meanwhile; the
-    others raise NoEngine. A command that `follows` what happens needs an engine from the start. Raises NoEngine, Busy
-    (the owner of the home does not answer).
+    Without an engine, operations that need none are done on the home itself, which nobody else can open meanwhile, with
+    the settings that are read then; the others raise NoEngine. A command that `follows` what happens needs an engine
+    from the start. Who asks an engine that runs imports none of it, nor its settings: what is `known` of the operations
+    says which calls may be repeated. Raises NoEngine, Busy (the owner of the home does not answer).
     """
-    from core.operations import REGISTRY
-
-    session = Session(settings, REGISTRY, visits=True)
+    session = Session(home, read, known, visits=True)
     try:
         try:
             await session._connected()
@@ -286,17 +324,20 @@ async def open_visit(settings: Settings, *, follows: bool = False) -> AsyncItera
 
 
 @asynccontextmanager
-async def open_session(settings: Settings, *, serve_workers: int | None = None) -> AsyncIterator[Session]:
+async def open_session(
+    settings: Settings, *, serve_workers: int | None = None, read: Callable[[], Settings] | None = None
+) -> AsyncIterator[Session]:
     """A session on the home directory of `settings`; connected before it is yielded.
 
     `serve_workers` is how many workers the engine starts if this session becomes its owner (None: as in settings).
+    `read`: see Session.
     Raises StorageUnavailable (the home cannot be used), Busy (its owner does not answer).
     """
     from core.operations import REGISTRY  # imports every room; an attached session needs it for the schemas only
 
     if serve_workers is not None:
         settings = settings.model_copy(update={"workers": serve_workers})
-    session = Session(settings, REGISTRY)
+    session = Session(settings.home, read or (lambda: settings), REGISTRY)
     try:
         await session._connected()
         yield session

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from core import clock, errors
-from core.model.operation import Effect, Registry
 from core.model.principal import Caller
+
+if TYPE_CHECKING:
+    from core.model.operation import Registry  # it brings what checks arguments, which a visitor leaves to the engine
 
 Notice = Callable[[str, dict[str, Any]], None]
 """Receives `("registry", {"tenant", "version"})`, `("invocation", {"tenant", "invocation_id", "state"})` and others.
@@ -24,10 +26,32 @@ Hears = Callable[[Caller, str, Mapping[str, Any]], bool]
 """Whether a notice, (topic, data), is for a caller; see core.model.notices."""
 
 
+class Declared(Protocol):
+    """What has to be known of an operation to carry a call of it."""
+
+    @property
+    def reads(self) -> bool: ...
+
+    @property
+    def idempotent(self) -> bool: ...
+
+    @property
+    def needs_engine(self) -> bool: ...
+
+
+class Operations(Protocol):
+    """Operations by name: those of the registry, or what is written down of them."""
+
+    def get(self, name: str, /) -> Declared | None: ...
+
+
 class EngineSession(Protocol):
     """One way to the engine: owned, attached over the home's socket, or remote."""
 
-    operations: Registry
+    @property
+    def operations(self) -> Registry:
+        """All of them; to have it imports every room."""
+        ...
 
     async def call(self, operation: str, arguments: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """Do one operation and return its result.
@@ -65,12 +89,12 @@ def repeatable(operation: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def safe_to_repeat(operations: Registry, operation: str, arguments: dict[str, Any]) -> bool:
+def safe_to_repeat(operations: Operations, operation: str, arguments: dict[str, Any]) -> bool:
     """Whether a call whose answer was lost may be made once more."""
     known = operations.get(operation)
     if known is None:
         return False
-    return known.effect is Effect.READ or known.idempotent or bool(arguments.get("idempotency_key"))
+    return known.reads or known.idempotent or bool(arguments.get("idempotency_key"))
 
 
 async def pages(
@@ -88,7 +112,7 @@ async def pages(
 class Sent:
     """One call on its way to an engine in another process, and what is known of it."""
 
-    operations: Registry
+    operations: Operations
     operation: str
     arguments: dict[str, Any]
     lost: str = ""
@@ -110,7 +134,7 @@ class Sent:
         That is so when an answer was lost and nothing that came later settles the matter; a read leaves nothing open.
         """
         known = self.operations.get(self.operation)
-        if not self.lost or not isinstance(error, _NOT_NOW) or (known is not None and known.effect is Effect.READ):
+        if not self.lost or not isinstance(error, _NOT_NOW) or (known is not None and known.reads):
             return error
         key = self.arguments.get("idempotency_key")
         if key:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from mcp.shared.inbound import find_invalid_x_mcp_header
 
-from core.model.operation import Effect, Operation
+from core.model.operation import FOR_PEOPLE, Effect, Operation
 from core.model.principal import Caller
 from core.model.results import schemas
 from core.model.scopes import permits
@@ -95,7 +95,8 @@ def operation_tool(operation: Operation, allow_write: bool) -> Tool:
 
 def brief(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of an operation without what tells a model nothing: that null stands for an optional argument that is
-    left out, the defaults of a definition beside its name, and that more properties are allowed, as they always are.
+    left out, the defaults of a definition beside its name, that more properties are allowed, as they always are, and
+    arguments that are for people.
 
     What fits it fits the schema itself, which is what arguments are checked against.
     """
@@ -105,7 +106,11 @@ def brief(schema: Mapping[str, Any]) -> dict[str, Any]:
             return [shorten(inner) for inner in node]
         if not isinstance(node, dict):
             return node
-        kept = {key: inner for key, inner in node.items() if (key, inner) != ("additionalProperties", True)}
+        kept = {
+            key: inner
+            for key, inner in node.items()
+            if (key, inner) != ("additionalProperties", True) and not _for_people(inner)
+        }
         if "default" in kept and (kept["default"] is None or "$ref" in kept):
             del kept["default"]
         choices = [choice for choice in kept.get("anyOf", ()) if choice != _NULL]
@@ -117,6 +122,10 @@ def brief(schema: Mapping[str, Any]) -> dict[str, Any]:
         return {key: shorten(inner) for key, inner in kept.items()}
 
     return dict(shorten(schema))
+
+
+def _for_people(node: Any) -> bool:
+    return isinstance(node, dict) and FOR_PEOPLE.items() <= node.items()
 
 
 def trigger_tool(trigger: Mapping[str, Any]) -> Tool:

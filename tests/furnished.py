@@ -86,6 +86,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "workflow_save_draft": {"document": WORKFLOW % "mine"},
     "workflow_validate": {"slug": "a-flow"},
     "workflow_retire": {"version": "1"},
+    "workflow_trace": {"source": "workflow:a-flow"},
     "catalog_update": {"type": "workflow"},
     "secret_delete": {"name": "web/a"},
     "secret_set": {"name": "web/a"},

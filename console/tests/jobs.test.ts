@@ -41,7 +41,7 @@ test("a line has gaps where nothing is known, and a dot for one value", () => {
   expect(pathOf(points, 1)).toBe("M0.0 8.0h0M800.0 192.0h0");
 });
 
-test("a token is over when it is withdrawn or its time has come", () => {
+test("a token is over when it is revoked or its time has come", () => {
   expect(tokenState({ revoked: true, expires_at: null })).toBe("revoked");
   expect(tokenState({ revoked: false, expires_at: "2020-01-01T00:00:00Z" })).toBe("expired");
   expect(tokenState({ revoked: false, expires_at: null })).toBe("valid");

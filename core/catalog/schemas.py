@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from core import settingsfile
 from core.dsl.reference import schemas as jobs
 from core.model.catalog import MODELS
 from core.model.deployment_document import DeploymentDocument
 from core.model.gitops import ContextDocument, Manifest
 from core.model.trigger import Definition
 
+SETTINGS = "settings"  # no document of a tenant: sluice.toml in the home
 _OTHERS: dict[str, type[BaseModel]] = {
     **MODELS,
     "trigger": Definition,
@@ -21,7 +23,7 @@ _OTHERS: dict[str, type[BaseModel]] = {
     "context": ContextDocument,
     "manifest": Manifest,
 }
-KINDS = ("job", *sorted(_OTHERS))
+KINDS = ("job", *sorted([*_OTHERS, SETTINGS]))
 _ENDS = ("port", "channel")  # what the input or output of a blueprint's job may be besides a component
 
 
@@ -30,6 +32,8 @@ def schema(kind: str) -> dict[str, Any]:
     """The JSON Schema (2020-12) of one kind of document; the value is shared: do not change it."""
     if kind == "job":
         return jobs.job_schema()
+    if kind == SETTINGS:
+        return {"$schema": jobs.DIALECT, **settingsfile.schema(), "title": "Sluice settings"}
     made = _OTHERS[kind].model_json_schema(by_alias=True)
     if kind != "manifest":  # says what it is by its schema_version
         made["properties"]["kind"] = {"const": kind, "description": "What this document is."}

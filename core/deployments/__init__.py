@@ -25,5 +25,6 @@ Afterwards:
     healing, edits            takes the steps for one deployment; hand edits that somebody accepts
     keeper                    does that again and again; draining: gives away what a worker has
 
+walk takes events through all that a source means, without running it.
 answers shows deployments; records finds deployments and saved plans in the store.
 """

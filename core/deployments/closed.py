@@ -92,7 +92,7 @@ class _Job:
         opener = _opener(need, refusing)
         text, host = shorten(need.address, 100), _host(need)
         variable = opener.variable.format(host=host)
-        way = f"setting {opener.setting} ({variable})"
+        way = f"setting {opener.setting} (sluice.toml, or {variable})"
         self._say(where, opener.does.format(address=text), way, refusing, told)
 
     def path(self, path: Named, told: Told) -> None:

@@ -31,9 +31,9 @@ _Writer.add_representer(type(None), _Writer.null)
 _Writer.add_representer(str, _Writer.text)
 
 
-def to_yaml(data: dict[str, Any]) -> str:
+def to_yaml(data: Any) -> str:
     """One document as block-style YAML; texts are quoted wherever a reader could take them for something else."""
-    ordered = {key: data[key] for key in FIRST if key in data} | data
+    ordered = {key: data[key] for key in FIRST if key in data} | data if isinstance(data, dict) else data
     width = 1_000_000_000  # a folded line would come back with other white space
     written: str = yaml.dump(
         ordered, Dumper=_Writer, width=width, allow_unicode=True, sort_keys=False, default_flow_style=False

@@ -140,8 +140,9 @@ class Fleet:
 
     def _worker(self, number: int) -> Worker:
         group = self._settings.group_of(number)
-        files, opened = filepolicy.of(self._settings.of_group(group)), openings.of(self._settings)
-        return Worker(f"local-{number}", group, self._settings.worker_slots, files=files, openings=opened)
+        own = self._settings.of_group(group)
+        files, opened = filepolicy.of(own), openings.of(own)
+        return Worker(f"local-{number}", group, own.worker_slots, files=files, openings=opened)
 
     def admitting(self, tenant: str) -> list[Worker]:
         """The workers that may be given the jobs of a tenant."""

@@ -39,7 +39,7 @@ class Reach:
     def may_exec(self, tenant: str) -> bool:
         """Whether a worker runs commands of a tenant, as far as it is known."""
         there = [one.openings for one in self._fleet.admitting(tenant) if one.openings is not None]
-        return self._settings.allow_exec or any(openings.exec for openings in there)
+        return any(one.allow_exec for one in self._settings.each()) or any(openings.exec for openings in there)
 
     def of(self, tenant: str, group: str = "") -> Locator:
         """What the workers of a group allow to a tenant; without a group, what those of any group do.
@@ -51,5 +51,7 @@ class Reach:
         if not self._running or (self._settings.nats and not (group and known)):
             return ANYWHERE
         if not known:
-            known = [filepolicy.of(self._settings.of_group(group) if group else self._settings)]
+            known = [
+                filepolicy.of(one) for one in ([self._settings.of_group(group)] if group else self._settings.each())
+            ]
         return AnyOf([FileRules(policy, tenant) for policy in known])

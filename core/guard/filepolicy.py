@@ -66,7 +66,7 @@ CLOSED = FilePolicy()
 
 
 def of(settings: Settings) -> FilePolicy:
-    """What these settings allow on this machine, with the file roots of every worker group (see Settings.of_group)."""
+    """What these settings allow on this machine; of a worker group, see Settings.of_group."""
     return FilePolicy(
         FileMode(settings.file_access),
         os.path.realpath(settings.data_root.expanduser()),
@@ -83,13 +83,13 @@ def prepare(settings: Settings) -> None:
     Raises InvalidParams for a root that would open to jobs what is closed to them, StorageUnavailable when the data
     root cannot be made.
     """
-    policy = checked(settings)
-    if policy.mode is FileMode.ANYWHERE:
+    policy, modes = checked(settings), {FileMode(one.file_access) for one in settings.each()}
+    if FileMode.ANYWHERE in modes:
         log.warning(
             "file_access_anywhere",
             told="Jobs of every tenant may read and write nearly every file of this user: file_access is `anywhere`.",
         )
-    if policy.mode is FileMode.ROOTS:
+    if modes == {FileMode.ROOTS}:
         return
     try:
         Path(policy.data_root).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,14 +101,15 @@ def prepare(settings: Settings) -> None:
 
 
 def checked(settings: Settings) -> FilePolicy:
-    """The policy of these settings. Raises InvalidParams like `prepare`."""
-    policy = of(settings)
-    for what, path, fault in _faults(policy, frozenset(_forms(_closed(settings)))):
-        raise errors.InvalidParams(
-            f"The {what} {errors.shorten(path, 200)} {fault}.",
-            hint="Name a directory of its own for the data of jobs, such as /srv/data.",
-        )
-    return policy
+    """The policy of these settings, of which that of each worker group is looked at as well. Raises InvalidParams like
+    `prepare`."""
+    for policy in map(of, settings.each()):
+        for what, path, fault in _faults(policy, frozenset(_forms(_closed(settings)))):
+            raise errors.InvalidParams(
+                f"The {what} {errors.shorten(path, 200)} {fault}.",
+                hint="Name a directory of its own for the data of jobs, such as /srv/data.",
+            )
+    return of(settings)
 
 
 def _faults(policy: FilePolicy, closed: frozenset[str]) -> Iterator[tuple[str, str, str]]:
@@ -190,11 +191,14 @@ def _imports() -> Iterator[str | Path]:
 
 
 def _private(settings: Settings) -> Iterator[Path]:
-    """Every file that a setting names, and what the environment names for the clients of clouds."""
+    """Every file that a setting or a flag names, and what the environment names for the clients of clouds."""
+    yield from settings.hidden
     for name, field in Settings.model_fields.items():
         if name not in ("home", "data_root") and Path in (field.annotation, *_within(field.annotation)):
             value = getattr(settings, name)
             yield from value if isinstance(value, tuple) else () if value is None else (value,)
+    if settings.backup_to and "://" not in settings.backup_to:  # it has what the home has
+        yield Path(settings.backup_to).expanduser().absolute()
     for name, text in os.environ.items():
         if name.startswith(CLOUD_VARIABLES) and text.startswith("/"):
             yield Path(text)

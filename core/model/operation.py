@@ -25,6 +25,8 @@ from core.model.results import schemas
 
 MAX_BYTES = 1024 * 1024  # of the arguments of one call, as JSON
 WAITS = ("wait_seconds", "wait_timeout_seconds")  # what the argument is called that makes a call wait for something
+FOR_PEOPLE: dict[str, Any] = {"x-for-people": True}
+"""Marks, in the schema of an argument, that it serves who looks at a table: tools for models are listed without it."""
 
 
 class Effect(StrEnum):
@@ -113,9 +115,14 @@ class Operation:
         return self.offered_in or (self.toolset, *self.also_in)
 
     @property
+    def reads(self) -> bool:
+        """Whether no call of it changes anything."""
+        return self.effect is Effect.READ
+
+    @property
     def needs_engine(self) -> bool:
         """Whether it takes a running engine: it tells what runs, or makes something run or leave this machine."""
-        return not (self.effect is Effect.READ if self.offline is None else self.offline)
+        return not (self.reads if self.offline is None else self.offline)
 
     def allows(self, role: Role) -> bool:
         """Whether a principal of this role may call it at all."""

@@ -40,6 +40,7 @@ from core.operations import (
     schedules,
     secrets,
     series,
+    settings,
     tenant_metrics,
     tokens,
     trace,
@@ -49,6 +50,7 @@ from core.operations import (
     worker_groups,
     workers,
     workflow_drafts,
+    workflow_trace,
     workflows,
     workloads,
 )
@@ -92,6 +94,7 @@ __all__ = [
     "schedules",
     "secrets",
     "series",
+    "settings",
     "tenant_metrics",
     "tokens",
     "trace",
@@ -101,6 +104,7 @@ __all__ = [
     "worker_groups",
     "workers",
     "workflow_drafts",
+    "workflow_trace",
     "workflows",
     "workloads",
 ]

@@ -14,7 +14,7 @@ from core.model.deployment import HistoryEntry, State
 from core.model.operation import Params
 from core.model.principal import Caller, Role
 from core.model.typed_condition import Status
-from core.operations.registry import LISTED, Page, offset_page, operation, position, rows_page
+from core.operations.registry import LISTED, Page, Sorted, offset_page, operation, position, rows_page
 from core.store import deployments as table
 
 
@@ -69,7 +69,7 @@ async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) 
     return shown
 
 
-class DeploymentList(Page):
+class DeploymentList(Sorted):
     include_removed: bool = False
     """Show removed ones too."""
     query: str = Field(default="", max_length=200)

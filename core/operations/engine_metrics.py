@@ -45,6 +45,13 @@ def _itself(engine: Engine) -> Iterator[Family]:
     files = (engine.settings.database, engine.logbook.path, engine.letterbox.path)
     sizes = [(path.name, path.stat().st_size) for path in files if path.exists()]
     yield by_label("store_bytes", "gauge", "Size of the files of the store.", "file", sizes)
+    known = engine.backups.known
+    help = "When the last backup was made that the engine takes by itself; 0: never."
+    yield single("backup_last_timestamp_seconds", "gauge", help, known.succeeded_at_ns / clock.NANOSECONDS)
+    yield single("backup_bytes", "gauge", "Size of that backup.", known.bytes)
+    yield single("backup_failures_total", "counter", "Backups that came to nothing.", known.failures)
+    help = "1: there is no backup as there should be; `sluice status` says why."
+    yield single("backup_trouble", "gauge", help, int(bool(engine.backups.trouble())))
     workers = Counter(worker.state.value for worker in engine.fleet.workers.values())
     yield by_label("workers", "gauge", "Workers by state.", "state", sorted(workers.items()))
 

@@ -28,7 +28,9 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
     of which nothing new runs for a while (`probation`: until when), and how often
     a worker spoke for a workload that it was not told to run (`overreached`; nobody heard it) or told of an end of its
     own that is of nothing placed there (`unbelieved`), how many lines of job logs were not kept, by reason, and
-    how many dead letters, because their file could not be written (`letters_lost`)."""
+    how many dead letters, because their file could not be written (`letters_lost`); and the backups that it takes by
+    itself (`backups`: when the last one was, and the `trouble` when there is none as there should be)."""
+    known = engine.backups.known
     loops: list[results.engine.Loop] = [
         {"name": loop.name, "failures": loop.failures, "failing": loop.failing, "reason": loop.reason}
         for loop in engine.loops
@@ -43,4 +45,15 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
         "letters_lost": engine.letterbox.lost,
         "probation": engine.fleet.inquest.probation.tenants(),
         "quarantined": [f"{tenant}/{job}" for tenant, job in engine.fleet.quarantined()],
+        "backups": {
+            "wanted": engine.backups.wanted,
+            "running": engine.backups.running,
+            "last_at": clock.iso(known.succeeded_at_ns) if known.succeeded_at_ns else None,
+            "archive": known.archive,
+            "bytes": known.bytes,
+            "left_out": list(known.left_out),
+            "taken": known.taken,
+            "failures": known.failures,
+            "trouble": engine.backups.trouble(),
+        },
     }

@@ -15,12 +15,12 @@ from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
-from core.operations.registry import LISTED, JobDocument, Page, offset_page, operation
+from core.operations.registry import LISTED, JobDocument, Sorted, offset_page, operation
 from core.store import job_drafts
 from core.store import jobs as table
 
 
-class JobList(Page):
+class JobList(Sorted):
     query: str = Field(default="", max_length=200)
     """Words to look for in the names of jobs and deployments."""
     state: WorkloadState | Literal["staged", "draft"] | None = None

@@ -11,8 +11,8 @@ import orjson
 from pydantic import Field, StringConstraints
 
 from core import clock, errors
-from core.model import results
-from core.model.operation import Params, Registry
+from core.model import results, row_order
+from core.model.operation import FOR_PEOPLE, Params, Registry
 from core.model.worker_group import LABEL_PATTERN, MOST_LABELS, NAME_PATTERN
 
 REGISTRY = Registry()
@@ -55,6 +55,13 @@ class Page(Params):
     """The last `next_cursor`."""
     limit: int = Field(default=PAGE, ge=1, le=MAX_PAGE)
     """Rows a page."""
+
+
+class Sorted(Page):
+    """A page of a list that is whole in memory, in the order that its reader wants."""
+
+    sort: str | None = Field(default=None, max_length=64, pattern=row_order.PATTERN, json_schema_extra=FOR_PEOPLE)
+    """A field of the rows; with - before it from the highest."""
 
 
 def position(cursor: str | None) -> int | None:
@@ -100,6 +107,8 @@ def offset_page(items: Sequence[Any], page: Page, show: Callable[[Any], Any] | N
     It may end before it has `limit` items: see `fitting`.
     """
     start = position(page.cursor) or 0
+    if isinstance(page, Sorted) and page.sort is not None:
+        items, show = row_order.arranged(items if show is None else list(map(show, items)), page.sort), None
     rows = items[start : start + page.limit]
     shown = fitting(rows if show is None else map(show, rows))
     end = start + len(shown)

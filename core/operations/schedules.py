@@ -10,13 +10,13 @@ from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.schedule import Policy
-from core.operations.registry import LISTED, Page, moment, offset_page, operation
+from core.operations.registry import LISTED, Sorted, moment, offset_page, operation
 
 UPCOMING = 5
 LAST_RUNS = 10
 
 
-class ScheduleList(Page):
+class ScheduleList(Sorted):
     pass
 
 

@@ -17,7 +17,7 @@ from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
 from core.model.states import InvocationState
 from core.model.trigger import DEFAULT_WAIT_SECONDS, MAX_WAIT_SECONDS, Definition
-from core.operations.registry import LISTED, RECORDED, Page, offset_page, operation
+from core.operations.registry import LISTED, RECORDED, Sorted, offset_page, operation
 from core.store import invocations
 from core.store import triggers as table
 from core.triggers import registry, tools
@@ -28,7 +28,7 @@ SHOWN_REVISIONS = 50
 SHOWN_RUNS = 50
 
 
-class TriggerList(Page):
+class TriggerList(Sorted):
     surface: Literal["ui", "mcp"] | None = None
     """Published to this surface."""
     invokable_only: bool = False

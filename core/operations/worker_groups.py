@@ -12,14 +12,14 @@ from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import ANY_TENANT, WorkerGroup
 from core.operations.losses import counted
-from core.operations.registry import LISTED, GroupName, Labels, Page, offset_page, operation
+from core.operations.registry import LISTED, GroupName, Labels, Sorted, offset_page, operation
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^(?:\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$")]
 Tenants = Annotated[list[Tenant], Field(max_length=1000)]
 Slots = Annotated[int, Field(ge=0, le=4096)]
 
 
-class WorkerGroupList(Page):
+class WorkerGroupList(Sorted):
     label: str | None = Field(default=None, max_length=63)
     """Only groups with this label."""
 

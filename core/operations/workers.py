@@ -13,10 +13,10 @@ from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.registry import LISTED, GroupName, Labels, Page, offset_page, operation
+from core.operations.registry import LISTED, GroupName, Labels, Sorted, offset_page, operation
 
 
-class WorkerList(Page):
+class WorkerList(Sorted):
     group: str | None = Field(default=None, max_length=64)
     """Only workers of this group."""
     state: Literal["online", "draining", "offline", "lost"] | None = None

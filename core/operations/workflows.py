@@ -14,7 +14,7 @@ from core.model import results
 from core.model.catalog import Graph
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.registry import LISTED, Kind, Page, Slug, Version, WorkflowDocument, offset_page, operation
+from core.operations.registry import LISTED, Kind, Slug, Sorted, Version, WorkflowDocument, offset_page, operation
 from core.store import workflows as table
 from core.workflows import authoring, check, comparison, listing, mending
 from core.workflows.registry import DRAFT
@@ -23,7 +23,7 @@ SHOWN_CHANGES = 200
 SHOWN_TEXT = 12_000  # characters of a comparison
 
 
-class WorkflowList(Page):
+class WorkflowList(Sorted):
     type: Kind | None = None
     """Only documents of this kind."""
     state: Literal["draft", "published", "retired"] | None = None

@@ -12,10 +12,10 @@ from core.model import results
 from core.model.condition import Health
 from core.model.principal import Caller, Role
 from core.model.states import WorkloadState
-from core.operations.registry import LISTED, Page, offset_page, operation
+from core.operations.registry import LISTED, Sorted, offset_page, operation
 
 
-class WorkloadList(Page):
+class WorkloadList(Sorted):
     deployment: str | None = Field(default=None, max_length=64)
     """Only those of this deployment."""
     step: str | None = Field(default=None, max_length=200)

@@ -5,7 +5,7 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
 
     database    the writer and the readers; pace: whether short writes are committed on the loop or in the thread;
                 connection: how a transaction begins and ends; replaced_files, stray_opens: its files stay its own
-    migrations  the schema, step by step; rows: a named type for each table
+    migrations  the schema, step by step (upgrades: the copy that is kept before); rows: a named type for each table
     run_commits the two commits of a run: accepted (with its idempotency key), and what workers sent
                 invocations, dispatches, messages (bodies: those of runs, from their records), callbacks, triggers;
                 owed: what a start finds; forgetting: records of runs that leave, whose messages get bodies
@@ -18,6 +18,7 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
     contexts    with variables, secrets
     kv          values of jobs; kv_usage
     tokens      API keys; audit: who did what; replays: idempotency keys of writes over HTTP; activity: of MCP sessions
+    copies      of open databases, for backups
     home        whose database this is; license; inspection: a look without owning it
     logbook     logs of jobs, in a file of their own: log_chunks (how lines lie in it), log_rows, log_search
     letterbox   dead letters, in a file of their own as well: letter_rows

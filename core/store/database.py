@@ -27,7 +27,7 @@ import structlog
 
 from core import clock, errors
 from core.model.measure import Histogram
-from core.store import connection, migrations, stray_opens
+from core.store import connection, copies, migrations, stray_opens, upgrades
 from core.store.pace import Pace
 from core.store.replaced_files import Files, Loss, refuse_beside_a_rescue
 
@@ -73,6 +73,7 @@ class Database:
         self._unused = list(readers)
         self._local = threading.local()
         self._closed = False
+        self._copies: set[asyncio.Future[None]] = set()  # that are being made
         self.commits = 0
         self.commit_seconds = Histogram()
         self.failures = 0
@@ -106,6 +107,10 @@ class Database:
 
         self._add((fn, args, done), short=False)
         return await future
+
+    async def touch(self) -> None:
+        """Write without changing anything: whoever waits for it sees whether writes come to their end."""
+        await self.write(_touch)
 
     def _add(self, write: _Write, *, short: bool) -> None:
         if self._closed:
@@ -277,12 +282,39 @@ class Database:
 
     # -- life ----------------------------------------------------------------------------------------------
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    async def copy(self, into: Path, at_end: Callable[[], None]) -> None:
+        """Copy the database into a new file while it is read and written; see core.store.copies.live.
+
+        Raises StorageUnavailable, Stopped (the engine is shutting down).
+        """
+        if self._closed:
+            raise copies.Stopped()
+        if self.loss is not None:
+            raise self.loss.refusal()
+        given_up = threading.Event()
+        args = (self._writer.conn, self._turn, into, at_end)
+        stopped: Callable[[], bool] = lambda: self._closed or self.loss is not None or given_up.is_set()  # noqa: E731
+        copying = self._loop.run_in_executor(None, copies.live, *args, stopped)
+        self._copies.add(copying)
+        copying.add_done_callback(self._copies.discard)
+        try:
+            await asyncio.shield(copying)
+        except asyncio.CancelledError:  # who wanted it is gone: it ends after its present step
+            given_up.set()
+            await asyncio.gather(copying, return_exceptions=True)
+            raise
+
     async def close(self) -> None:
         """Commit what is queued, stop the threads, close every connection. Safe to call twice."""
         if self._closed:
             return
         self._feed()
         self._closed = True
+        await asyncio.gather(*self._copies, return_exceptions=True)  # each ends after its present step
         self._queue.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
         await self._loop.run_in_executor(None, self._readers.shutdown)
@@ -337,7 +369,11 @@ def open_database(path: Path, beside: Iterable[Path] = ()) -> Database:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         stray_opens.protect(path)
         writer = connect()
+        first = migrations.first_missing(writer)
+        copy = upgrades.copy_before(writer.conn, path, first) if first else None
         migrations.migrate(writer)
+        if copy is not None:
+            upgrades.drop_older(path, copy)
         writer.conn.execute("PRAGMA busy_timeout = 0")  # core.store.connection.begin waits, where it may
         readers = [connect() for _ in range(READERS)]  # all at once: later the name might lead to another file
         for reader in readers:

@@ -48,6 +48,28 @@ def _all() -> dict[str, Any]:
     return found
 
 
+class Declared(NamedTuple):
+    """What a command has to know of an operation that somebody else does."""
+
+    reads: bool
+    idempotent: bool
+    needs_engine: bool
+
+
+class _Declarations:
+    """The same of every operation, without importing one of them."""
+
+    def get(self, name: str) -> Declared | None:
+        told = _all().get(name)
+        if told is None:
+            return None
+        traits = told.get("traits", ())
+        return Declared("reads" in traits, "idempotent" in traits, "needs_engine" in traits)
+
+
+DECLARED = _Declarations()
+
+
 def summary(operation: str) -> str:
     """The operation in one line."""
     return str(_all()[operation]["summary"])

@@ -22,6 +22,7 @@ import httpx
 
 from core import clock, errors, httpclient, ownership
 from core import settings as engine_settings
+from core.backup import contents, restoring
 from core.confinement import sandbox
 from core.fileroots import FileMode
 from core.guard import filepolicy
@@ -45,6 +46,7 @@ _PRIVATE = (
     "engine.lock",
     "engine.sock",
     "admin.token",
+    "sluice.toml",
     "secrets.key",
     "jwt.key",
     "worker.key",
@@ -173,6 +175,21 @@ def data(wanted: engine_settings.Settings) -> Finding:
     return Finding("files", "ok", f"jobs use {policy.data_root}/TENANT{also}")
 
 
+def settings(told: Mapping[str, Any], of_the_shell: Sequence[str]) -> Finding:
+    """The running engine has what its file says, and nobody believes that this shell has a say."""
+    if told["fault"]:
+        hint = "'sluice settings' shows each fault; until then no engine starts."
+        return Finding("settings", "fault", errors.shorten(str(told["fault"]["message"])), hint)
+    found = f"{sum(one['source'] != 'default' for one in told['items'])} are not the default"
+    if told["restart"]:
+        found += f"; takes effect after a restart: {', '.join(told['restart'])}"
+        return Finding("settings", "warning", found, "'sluice settings --changed' shows what the engine has.")
+    set_there = {one["where"] for one in told["items"]}
+    if others := [name for name in of_the_shell if name not in set_there]:
+        found += f"; this shell sets {', '.join(others)}, and the running engine was started without"
+    return Finding("settings", "ok", found)
+
+
 def open_files(wanted: engine_settings.Settings) -> Finding:
     """The engine may open as many files as workers and clients need."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -280,9 +297,45 @@ def status(told: Mapping[str, Any]) -> Iterator[Finding]:
         found = "; ".join(f"{tenant} until {until}" for tenant, until in told["probation"].items())
         hint = "Its jobs ended workers again and again: what is new of it waits, or runs on a group of its own."
         yield Finding("probation", "warning", found, hint)
+    if "backups" in told:  # an older engine does not tell
+        yield backups(told["backups"])
     if told["overreached"]:
         found = f"{told['overreached']} times one spoke for a workload that it was not told to run; nobody heard it"
         yield Finding("workers", "warning", found, "The log of the engine names it (worker_overreached).")
+
+
+def restored(path: Path) -> Iterator[Finding]:
+    """A home that was restored has its keys."""
+    try:
+        note = restoring.note(path)
+    except errors.SluiceError as error:
+        yield Finding("restore", "warning", error.message, error.hint)
+        return
+    if note is None:
+        return
+    found = f"restored from a backup of {clock.iso(note.moment_ns)}"
+    missing = [name for name in note.left_out if contents.is_key(name) and not (path / name).exists()]
+    if "secrets.key" in missing:
+        hint = f"Put secrets.key of the old home into {path} (mode 0600): without it no secret opens."
+        yield Finding("restore", "warning", f"{found}, without {', '.join(missing)}", hint)
+    else:
+        yield Finding("restore", "ok", found)
+
+
+def backups(told: Mapping[str, Any]) -> Finding:
+    """The backups that the engine takes by itself are there."""
+    if not told["wanted"]:
+        return Finding("backups", "ok", "none are taken by the engine (setting backup_to)")
+    if told["trouble"]:
+        return Finding("backups", "fault", told["trouble"], "Mend the place that backup_to names; it is tried again.")
+    if told["last_at"] is None:
+        return Finding("backups", "ok", "the first one is on its way")
+    found = f"the last one is of {told['last_at']}: {told['archive']}, {told['bytes'] // 2**20} MiB"
+    keys = [name for name in told["left_out"] if contents.is_key(name)]
+    if keys:
+        hint = "Set backup_passphrase_file to have them sealed, or keep them elsewhere (docs/backup.md)."
+        return Finding("backups", "warning", f"{found}, without {', '.join(keys)}", hint)
+    return Finding("backups", "ok", found)
 
 
 def sandbox_of(mode: str) -> Finding:

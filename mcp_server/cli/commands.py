@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from core import errors
-from mcp_server.cli import arguments, connect, documents, progress, render, wording
+from mcp_server.cli import arguments, codes, connect, documents, progress, render, wording
 from mcp_server.cli.arguments import Argument
 from mcp_server.cli.form import Form
 from mcp_server.cli.forms import FORMS, PARTS
@@ -153,6 +153,8 @@ async def _run(
     given, origin = _given(form, takes, typed)
     if form.makes:
         given = function(form.makes)(given, beside, common)
+    if beside.get("watch"):
+        return await _watch(operation, form, given, common)
     if form.does:
         return int(await function(form.does)(given, beside, common))
     with documents.named(origin) if origin else nullcontext():
@@ -165,12 +167,24 @@ async def _run(
         documents.place(answer, origin)
     asked = {**beside, **given, "origin": origin}
     if common.json:
-        render.json(answer)
+        render.json(answer, form.columns.split(" ")[0])
     elif form.shows:
         function(form.shows)(answer, asked)
     else:
         _show(form, answer)
-    return 1 if form.fails is not None and form.fails(answer, asked) else 0
+    return codes.OK if form.fails is None else int(form.fails(answer, asked))
+
+
+async def _watch(operation: str, form: Form, given: Mapping[str, Any], common: connect.Common) -> int:
+    from mcp_server.cli import watching
+
+    async with connect.engine(common, follows=True) as engine:
+
+        async def look() -> list[dict[str, Any]]:
+            rows: list[dict[str, Any]] = (await engine.call(operation, **given))["items"]
+            return rows
+
+        return await watching.watch(engine, look, tuple(form.columns.split()), form.empty)
 
 
 def _given(form: Form, takes: Mapping[str, Argument], typed: Mapping[str, Any]) -> tuple[dict[str, Any], str]:

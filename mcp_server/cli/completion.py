@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
 from core import errors
-from mcp_server.cli import connect, main, render
+from mcp_server.cli import connect, main, names, render
 
 Shell = Literal["bash", "zsh", "fish"]
 SHELLS = ("bash", "zsh", "fish")
+NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        # behind the commands and flags, which the script knows: names, which only the engine knows
+        "bash": f"""
+_sluice_named() {{
+  _sluice
+  [[ "${{COMP_WORDS[COMP_CWORD]}}" == -* ]] && return
+  local IFS=$'\\n'
+  COMPREPLY+=( $(compgen -W "$(sluice {names.WORD} "${{COMP_WORDS[@]:1:COMP_CWORD-1}}" 2>/dev/null)" \\
+    -- "${{COMP_WORDS[COMP_CWORD]}}") )
+}}
+complete -F _sluice_named sluice
+""",
+        "zsh": f"""
+_sluice_named() {{
+  local -a typed names
+  typed=(${{words[2,CURRENT-1]}})
+  _cyclopts_sluice "$@"
+  names=(${{(f)"$(sluice {names.WORD} $typed 2>/dev/null)"}})
+  (( $#names )) && compadd -a names
+}}
+(( $+functions[compdef] )) && compdef _sluice_named sluice
+""",
+        "fish": f"""
+complete -c sluice -f -a '(sluice {names.WORD} (commandline -opc)[2..] 2>/dev/null)'
+""",
+    }
+)
 
 
 def completion(
@@ -38,10 +68,13 @@ def completion(
     wanted = shell or present()
     programs = {main.PROGRAM: _plain(main.build()), main.PROGRAM_MCP: _plain(_mcp())}
     if not install:
-        script = "\n".join(app.generate_completion(prog_name=name, shell=wanted) for name, app in programs.items())
+        scripts = [app.generate_completion(prog_name=name, shell=wanted) for name, app in programs.items()]
+        script = "\n".join([*scripts, NAMES[wanted]])
         render.json({"shell": wanted, "script": script}) if common.json else render.text(script)
         return 0
     paths = [app.install_completion(shell=wanted, add_to_startup=startup) for app in programs.values()]
+    with paths[0].open("a", encoding="utf-8") as script_of_sluice:
+        script_of_sluice.write(NAMES[wanted])
     if common.json:
         render.json({"shell": wanted, "files": [str(path) for path in paths]})
     else:

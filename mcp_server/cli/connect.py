@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from core import logs
-from core import settings as engine_settings
+from core import homes
 from core.model import principal
 from mcp_server import attach, session
+from mcp_server.cli import arguments, render
 
 if TYPE_CHECKING:
+    from core import settings as engine_settings
     from mcp_server import remote  # it brings an HTTP client, which only remote sessions pay for
 
 DEFAULT_TENANT = "default"
 QUIET = "error"
 """What a command logs unless a log level is asked for: it tells its result, and whoever serves tells the rest."""
+_from_variables: ContextVar[Mapping[str, str]] = ContextVar("from_variables")
+
+
+def taken_from_variables(found: Mapping[str, str]) -> None:
+    """Note which flags of this command were not given, and came from the environment: flag, as a word -> variable."""
+    _from_variables.set(found)
 
 
 @Parameter(name="*")
@@ -33,7 +42,9 @@ class Common:
     home: Path | None = None
     "The data directory of the engine."
     json: Annotated[bool, Parameter(negative=())] = False
-    "Print the result as JSON."
+    "Print the result as JSON: the same as -o json."
+    output: Annotated[render.Output | None, Parameter(name=("--output", "-o"), show_default=False)] = None
+    "How to print the result: wide shortens and drops nothing, name is for pipes; table when left out."
     tenant: str = DEFAULT_TENANT
     "The tenant to act in."
     url: str | None = None
@@ -51,9 +62,37 @@ class Common:
     tls_insecure: Annotated[bool, Parameter(negative=())] = False
     "Do not check the certificate of the remote engine."
 
-    def settings(self, **overrides: object) -> engine_settings.Settings:
-        """The engine's settings from these flags and the environment."""
-        return engine_settings.from_environment(home=self.home, **overrides).hiding(self._ca)
+    def __post_init__(self) -> None:
+        """Whoever asks for `json` asks whether the result is for programs."""
+        object.__setattr__(self, "output", self.output or ("json" if self.json else "table"))
+        object.__setattr__(self, "json", self.output in render.FOR_PROGRAMS)
+
+    def settings(self) -> engine_settings.Settings:
+        """What a command needs of settings: where the home is, and what to log."""
+        from core import precedence  # the model of settings takes longer to import than a question to an engine takes
+
+        return precedence.of_visitor(self.home)
+
+    def of_operator(
+        self, flags: Mapping[str, object], serve: Mapping[str, object] | None = None
+    ) -> engine_settings.Settings:
+        """The settings of what an operator starts with these flags; see core.precedence.of_operator."""
+        from core import precedence
+
+        variables = dict(_from_variables.get({}))
+        variables |= {"file_roots": variables["file_root"]} if "file_root" in variables else {}
+        return precedence.of_operator({"home": self.home, **flags}, serve, variables).hiding(self._ca)
+
+    def of_home(self, **flags: object) -> engine_settings.Settings:
+        """The settings of the home, for whoever opens it although no operator has started them."""
+        from core import precedence
+
+        return precedence.of_home(self.place, **flags).hiding(self._ca)
+
+    @property
+    def place(self) -> Path:
+        """The home directory that these flags and the environment name."""
+        return homes.named(self.home)
 
     @property
     def _ca(self) -> Path | None:
@@ -113,28 +152,38 @@ async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Clie
     Without one, what needs no engine is done on the home itself. A command that `follows` what happens needs one from
     the start. Raises NoEngine.
     """
-    settings = common.settings()
-    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
     caller = local_caller(common.tenant)
     target = common.target()
     if target is None:
-        async with attach.open_visit(settings, follows=follows) as visit:
+        async with attach.open_visit(
+            common.place, lambda: common.of_operator({}), arguments.DECLARED, follows=follows
+        ) as visit:
+            if not visit.running or os.environ.get("SLUICE_LOG_LEVEL"):
+                _log(common)  # else there is nothing to log, and the answer is there before logging is imported
             yield Client(visit, caller, lambda: visit.running)
         return
+    _log(common)
     from mcp_server import remote
 
     async with remote.open_remote(target, caller) as session:
         yield Client(session, session.acting(caller))
 
 
+def _log(common: Common) -> None:
+    from core import logs
+
+    settings = common.settings()
+    logs.configure(settings.log_level if "log_level" in settings.model_fields_set else QUIET, plain=True)
+
+
 def opened(
-    common: Common, settings: engine_settings.Settings, caller: principal.Caller
+    common: Common, read: Callable[[], engine_settings.Settings], caller: principal.Caller
 ) -> contextlib.AbstractAsyncContextManager[session.EngineSession]:
     """The session of a server: remote, if the common flags say so, or on the home directory, whose engine it becomes
-    when there is none."""
+    when there is none, with the settings that it reads then."""
     target = common.target()
     if target is None:
-        return attach.open_session(settings)
+        return attach.open_session(common.settings(), read=read)
     from mcp_server import remote
 
     return remote.open_remote(target, caller)

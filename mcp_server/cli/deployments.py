@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from mcp_server.cli import connect, documents, jobs, plans, render
+from core import errors
+from mcp_server.cli import codes, connect, documents, jobs, plans, render
 
 APPLY_SECONDS = 60
+_COLUMNS = ("name", "state", "health", "since", "workloads", "drift", "revision", "reason!", "source", "reconcile")
 
 
 def waiting(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
@@ -57,6 +59,8 @@ async def status(
     state: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
+    exit_code: Annotated[bool, Parameter(negative=())] = False,
+    watch: Annotated[bool, Parameter(negative=())] = False,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
     """Show deployments, or one of them with its workloads and drift.
@@ -75,20 +79,20 @@ async def status(
         Of all: how many rows.
     cursor
         Of all: where the last page ended.
+    watch
+        Keep showing it: redrawn in place, or in a pipe a line for each change.
+    exit_code
+        Exit with 6 when something is degraded or failed, else with 2 when something drifts.
     """
+    which = {"query": query or None, "state": state, "limit": limit, "cursor": cursor}
+    which["include_removed"] = removed or None
+    if watch:
+        return await _watch(name, which, common)
     async with connect.engine(common) as engine:
-        result = (
-            await engine.call("deployment_get", name=name, detail="detailed")
-            if name is not None
-            else await engine.call(
-                "deployment_list",
-                include_removed=removed or None,
-                query=query or None,
-                state=state,
-                limit=limit,
-                cursor=cursor,
-            )
-        )
+        if name is not None:
+            result = await engine.call("deployment_get", name=name, detail="detailed")
+        else:
+            result = await engine.call("deployment_list", **which)
         engine.tell_when_idle()
         besides = "" if name is not None or common.json else await _besides(engine)
     if common.json:
@@ -96,7 +100,7 @@ async def status(
     elif name is None:
         render.rows(
             result["items"],
-            ("name", "state", "health", "since", "revision", "source", "workloads", "drift", "reconcile", "reason"),
+            _COLUMNS,
             empty="No deployment fits." if query or state else "There is no deployment." if besides else _NOTHING,
             more=result.get("next_cursor"),
         )
@@ -125,18 +129,60 @@ async def status(
         _workloads(result.get("workloads", []))
         render.section("Conditions", result.get("conditions", []), ("type", "status", "reason", "since", "message"))
         _drift(result.get("drift", []))
-    return 0
+    return standing([result] if name is not None else result["items"]) if exit_code else codes.OK
+
+
+async def _watch(name: str | None, which: dict[str, Any], common: connect.Common) -> int:
+    """Keep showing the deployments, or the workloads of one."""
+    from mcp_server.cli import watching
+
+    async with connect.engine(common, follows=True) as engine:
+
+        async def look() -> list[dict[str, Any]]:
+            found = await engine.call("workload_list" if name else "deployment_list", **which)
+            rows: list[dict[str, Any]] = found["items"]
+            return rows
+
+        if name is None:
+            return await watching.watch(engine, look, _COLUMNS, _NOTHING)
+        which = {"deployment": name}
+        columns = ("workload", "state", "health", "worker", "since", "restarts", "reason!", "step")
+        return await watching.watch(engine, look, columns, f"The deployment {name} wants nothing on a worker.")
+
+
+def standing(deployments: list[dict[str, Any]]) -> int:
+    """The exit code for how deployments are: degraded goes before drift."""
+    if any(one["state"] in ("degraded", "failed") for one in deployments):
+        return codes.DEGRADED
+    for one in deployments:
+        drift = one.get("drift") or ()
+        if drift if isinstance(drift, int) else [found for found in drift if not found.get("muted")]:
+            return codes.CHANGES
+    return codes.OK
 
 
 def _workloads(workloads: list[dict[str, Any]]) -> None:
     render.section(
-        "Workloads", workloads, ("step", "job", "replica", "worker", "state", "health", "since", "restarts", "reason")
+        "Workloads",
+        workloads,
+        ("step", "job!", "replica", "worker", "state!", "health!", "since", "restarts", "reason!"),
     )
 
 
 def _drift(drift: list[dict[str, Any]]) -> None:
     render.heading("Drift")
     render.rows(drift, ("kind", "id", "expected", "observed", "muted"), empty="None: what runs is what was applied.")
+
+
+async def _backups(engine: connect.Client) -> list[str]:
+    """Why there is no backup as there should be, for who may know: it does not keep the engine from its work."""
+    if not engine.runs():
+        return []
+    try:
+        found = (await engine.call("engine_status")).get("backups", {})
+    except (errors.Forbidden, errors.NotFound):
+        return []
+    return [f"Backups: {found['trouble']}"] if found.get("trouble") else []
 
 
 _NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workflow"
@@ -152,6 +198,7 @@ async def _besides(engine: connect.Client) -> str:
         unwell.update(told for workload in found if (told := workload.get("health", "healthy")) != "healthy")
     trouble = await engine.trouble()
     told = [trouble] if trouble else []
+    told += await _backups(engine)
     if single:
         states = ", ".join(f"{count} {state}" for state, count in sorted(single.items()))
         health = ", ".join(f"{count} {health}" for health, count in sorted(unwell.items()))

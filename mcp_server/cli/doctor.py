@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from core import errors, logs, ownership, settings
+from core import effective, errors, logs, ownership, precedence, settings
 from mcp_server.cli import checkup, connect, render
 from mcp_server.cli.checkup import Finding
 
@@ -16,25 +16,32 @@ ANSWER_SECONDS = 5
 SILENT_HEARTBEATS = 5
 
 
-async def doctor(
-    *, host: str = "127.0.0.1", port: int = settings.DEFAULT_PORT, common: connect.Common = connect.DEFAULTS
-) -> int:
+async def doctor(*, host: str | None = None, port: int | None = None, common: connect.Common = connect.DEFAULTS) -> int:
     """Check this machine, the home directory and the engine; exits with 1 when something is wrong.
+
+    The settings are those that the running engine has; without one, those that 'sluice serve' would have here.
 
     Parameters
     ----------
     host
-        The address that 'sluice serve' is to listen on.
+        The address that 'sluice serve' is to listen on, where it is to be another one than the settings say.
     port
-        The port that 'sluice serve' is to listen on.
+        The port that 'sluice serve' is to listen on, likewise.
     """
-    wanted = common.settings()
-    logs.configure(wanted.log_level)
+    visitor = common.settings()
+    logs.configure(visitor.log_level)
     findings: list[Finding] = []
-    running = await _engine(wanted, common, findings)
+    told: dict[str, Any] = {}
+    running = await _engine(visitor, common, findings, told)
+    wanted = effective.of_told(told["items"]) if told else None
+    if wanted is None:
+        wanted = _to_be(visitor, common, findings)
+    else:
+        findings.append(checkup.settings(told, precedence.unheeded()))
     findings += _machine(wanted)
-    findings.append(await checkup.port(host, port, engine_runs=running))
-    if wanted.nats:
+    served = wanted.serve or settings.Serve()
+    findings.append(await checkup.port(host or served.host, served.port if port is None else port, engine_runs=running))
+    if wanted.nats and "//***@" not in wanted.nats:  # else only the engine knows how to get in
         findings.append(await checkup.nats(wanted.nats))
     findings += checkup.clients()
     findings = [replace(one, hint="") if one.state == "ok" else one for one in findings]
@@ -57,6 +64,7 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
     yield checkup.programs()
     yield checkup.home(wanted.home)
     yield checkup.permissions(wanted.home)
+    yield from checkup.restored(wanted.home)
     yield checkup.data(wanted)
     yield checkup.disk(wanted.home)
     yield checkup.open_files(wanted)
@@ -66,8 +74,22 @@ def _machine(wanted: settings.Settings) -> Iterator[Finding]:
     yield checkup.database(wanted.database)
 
 
-async def _engine(wanted: settings.Settings, common: connect.Common, findings: list[Finding]) -> bool:
-    """Find out who holds the lock, whether it answers, which version it is and how its workers are."""
+def _to_be(visitor: settings.Settings, common: connect.Common, findings: list[Finding]) -> settings.Settings:
+    """The settings that `sluice serve` would have in this shell; a file that it would refuse is a fault."""
+    try:
+        return common.of_operator({}, {})
+    except errors.SluiceError as error:
+        places = "; ".join(f"{one.where}: {one.message}" for one in error.errors)
+        found = errors.shorten(f"{error.message} {places}".strip(), 2000)
+        findings.append(Finding("settings", "fault", found, error.hint))
+        return visitor
+
+
+async def _engine(
+    wanted: settings.Settings, common: connect.Common, findings: list[Finding], told: dict[str, Any]
+) -> bool:
+    """Find out who holds the lock, whether it answers, which version it is, how its workers are, and what it was told
+    (`told`, left empty when it does not say)."""
     held = ownership.held(wanted.home)
     pid = ownership.owner_pid(wanted.home)
     if common.url is None and not held:
@@ -78,14 +100,16 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
         return False
     findings.append(Finding("lock", "ok", f"held by process {pid}" if common.url is None else "of a remote engine"))
     about: dict[str, Any] = {}
+    rest: list[Finding] = []  # whether an engine runs comes first
     try:
         with anyio.fail_after(ANSWER_SECONDS):
             if common.url is None:
                 about = await _about(wanted)
-                findings.append(checkup.version(about, pid))
+                rest.append(checkup.version(about, pid))
             async with connect.engine(common) as engine:
                 workers = (await engine.call("worker_list", limit=200))["items"]
-                findings += await _status(engine)
+                rest += await _status(engine)
+                told.update(await _settings(engine) if common.url is None else {})
     except (errors.SluiceError, TimeoutError) as error:
         where = f"process {pid}" if common.url is None else "it"
         why = "no answer in time" if isinstance(error, TimeoutError) else str(error).partition("\n")[0]
@@ -96,6 +120,7 @@ async def _engine(wanted: settings.Settings, common: connect.Common, findings: l
         findings.append(Finding("engine", "fault", errors.shorten(trouble, 500), f"It is process {pid}."))
     else:
         findings.append(Finding("engine", "ok", "answers"))
+    findings += rest
     findings.append(checkup.workers(workers, wanted.heartbeat_seconds * SILENT_HEARTBEATS))
     findings.append(checkup.sandboxes(workers))
     return True
@@ -107,6 +132,14 @@ async def _status(engine: connect.Client) -> list[Finding]:
         return list(checkup.status(await engine.call("engine_status")))
     except (errors.Forbidden, errors.NotFound):
         return []
+
+
+async def _settings(engine: connect.Client) -> dict[str, Any]:
+    """The settings of the engine; nothing when it is too old to tell."""
+    try:
+        return await engine.call("settings_get")
+    except (errors.Forbidden, errors.NotFound):
+        return {}
 
 
 async def _about(wanted: settings.Settings) -> dict[str, Any]:

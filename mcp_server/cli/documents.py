@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core import errors
-from core.documents import Document, canonical, load
 from mcp_server.cli import render
+
+if TYPE_CHECKING:
+    from core.documents import Document  # who reads no document does not wait for what reads them
 
 MAX_BYTES = 4 * 1024 * 1024
 TEXT_ORIGIN = "<document>"  # what the engine calls a text that it was sent
@@ -42,6 +44,8 @@ def one(source: str) -> Document:
 
     Raises InvalidDocument with file:line:column.
     """
+    from core.documents import load
+
     content, name = text(source)
     found = load(content, origin=name)
     if len(found) > 1:
@@ -152,6 +156,8 @@ def _split(pairs: Iterable[str], flag: str) -> list[tuple[str, str]]:
 def _value(value: str) -> Any:
     if value[:1] not in '{["-0123456789tfn':
         return value
+    from core.documents import canonical
+
     try:
         return canonical.parse_json(value.encode())
     except errors.SluiceError:

@@ -12,8 +12,15 @@ STORY = (
     "sluice demo",
     "sluice catalog pack examples/portal --title 'Shared blueprints'",
     "sluice serve --workers default=2,etl=1 --allow-write",
+    "sluice service install --dry-run -- --port 3001",
+    "sluice service status",
+    "sluice service remove --dry-run",
     "sluice console --no-open",
+    "sluice backup --without-keys home.tar",
+    "sluice backup verify home.tar",
+    "sluice restore home.tar --home restored --without-keys",
     "sluice doctor",
+    "sluice settings --changed",
     "sluice completion bash",
     "sluice mcp",
     "sluice mcp install claude-code --allow-write",
@@ -29,13 +36,16 @@ STORY = (
     "sluice catalog install printed-ticks",
     "sluice catalog update printed-ticks",
     "sluice workflow palette dedupe",
+    "sluice workflow new my-flow --template durable",
     "sluice workflow validate -f examples/greetings.yaml",
     "sluice workflow save -f examples/greetings.yaml",
     "sluice workflow publish greetings",
+    "sluice workflow trace workflow:greetings --set path=greetings",
     "sluice workflow list --state published",
     "sluice workflow show greetings --graph mermaid",
     "sluice workflow clone greetings",
     "sluice workflow diff greetings",
+    "sluice up examples/greetings.yaml --name greetings --set path=greetings --yes",
     # groups and workers
     "sluice group create spare --label zone=eu",
     "sluice group list",
@@ -54,6 +64,7 @@ STORY = (
     "sluice plans list --state open",
     "sluice plans show PLAN_ID",
     "sluice apply PLAN_ID --reason 'a first try'",
+    "sluice wait deployment roundtrip --for healthy --timeout 30s",
     "sluice status roundtrip",
     "sluice history roundtrip",
     "sluice explain deployment roundtrip",
@@ -122,6 +133,7 @@ STORY = (
     "sluice trigger tools --tenant tenant-a",
     "sluice trigger show smoke_trigger --tenant tenant-a",
     "sluice trigger revise smoke_trigger -f examples/smoke_trigger.json",
+    "sluice apply --file examples/smoke_trigger.json --yes",
     "sluice trigger invoke smoke_trigger --set env=staging --callback http://127.0.0.1:9000/done --tenant tenant-a",
     "sluice invocation list --trigger smoke_trigger --tenant tenant-a",
     "sluice invocation get INVOCATION_ID --tenant tenant-a",
@@ -168,7 +180,7 @@ STORY = (
 )
 
 
-_WITH_SUBCOMMANDS = frozenset({"mcp", "worker"})  # commands that do something without one, too
+_WITH_SUBCOMMANDS = frozenset({"mcp", "worker", "backup"})  # commands that do something without one, too
 
 
 @functools.cache

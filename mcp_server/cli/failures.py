@@ -9,20 +9,16 @@ import orjson
 import pydantic
 
 from core import errors
-from mcp_server.cli import wording
-
-ERROR = 1
-USAGE = 2
-NO_ENGINE = 3
+from mcp_server.cli import codes, wording
 
 
 def report(error: Exception, *, as_json: bool) -> int:
     """Print an error on stderr and return the exit code for it."""
-    code = ERROR
+    code = codes.FAILED
     if isinstance(error, pydantic.ValidationError):
-        code, fault = USAGE, _settings(error)
+        code, fault = codes.USAGE, _settings(error)
     elif isinstance(error, errors.SluiceError):
-        code, fault = NO_ENGINE if isinstance(error, errors.NoEngine) else ERROR, error
+        code, fault = codes.of_error(error), error
     elif isinstance(error, OSError):
         fault = errors.Internal(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
     else:

@@ -41,6 +41,8 @@ class Form:
     """argument -> flag, where it is not the usual one; no flag: the argument is not for people who type."""
     only: tuple[str, ...] = ()
     """The arguments that it takes, when they are not all."""
+    optional: tuple[str, ...] = ()
+    """Arguments that may be left out, because something that is typed beside them stands for them."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """argument -> help, where a person types something else than what the params model speaks of."""
     beside: tuple[Argument, ...] = ()
@@ -64,8 +66,8 @@ class Form:
     shows: str = ""
     """module:function(answer, typed) that prints the answer for people, when columns do not do; `origin` in what was
     typed is the name of the file, or what has the faults."""
-    fails: Callable[[dict[str, Any], Mapping[str, Any]], bool] | None = None
-    """Whether an answer, to what was typed, ends the command with 1."""
+    fails: Callable[[dict[str, Any], Mapping[str, Any]], int] | None = None
+    """The exit code for an answer to what was typed (see codes); True is 1."""
 
     @property
     def path(self) -> str:
@@ -79,6 +81,8 @@ class Form:
 
     def needs(self, one: Argument) -> bool:
         """Whether an argument has to be typed."""
+        if one.name in self.optional:
+            return False
         return one.required or one.name in (name for before, name in self._typed() if before.startswith("-"))
 
     def _typed(self) -> Iterator[tuple[str, str]]:

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from mcp_server.cli import codes
 from mcp_server.cli.arguments import Argument
 from mcp_server.cli.form import Form, Switch
 
 _NO_LABELS = Switch("labels", [], "Take its labels away.")
 WAIT_SECONDS = 300  # for the end of a run of files
-_EXIT_CODE = Argument("exit_code", "switch", "Exit with 2 when there are changes, with 1 when they cannot be applied.")
+_EXIT_CODE = Argument("exit_code", "switch", "Exit with 2 when there are changes, with 5 when they cannot be applied.")
 _FOLLOW = Argument("follow", "switch", "Keep printing what comes, until interrupted.")
+_WATCH = Argument("watch", "switch", "Keep showing it: redrawn in place, or in a pipe a line for each change.")
 _GRAPH = Argument("graph", "text", "Print its graph instead.", ("svg", "mermaid", "tree"))
 _CALLBACK = (
     Argument("callback", "text", "Post each change of state to this address."),
@@ -25,12 +27,15 @@ _CALLBACK = (
 )
 _RUN_ENDS = Argument("wait", "number", "How many seconds to wait for the end; the run goes on.", default=WAIT_SECONDS)
 _MCP = "Serve MCP (the same as sluice-mcp), or connect an MCP client."
+_BADLY = ("failed", "timed_out", "canceled")
 _GROUP = "name workers online slots capacity jobs tenants labels"
 
 
-def badly(run: Mapping[str, Any], _: Mapping[str, Any]) -> bool:
-    """Whether a run of a trigger ended without success."""
-    return run["state"] in ("failed", "timed_out", "canceled")
+def outcome(run: Mapping[str, Any], given: Mapping[str, Any]) -> int:
+    """The exit code for a run of a trigger: only one that was not to be waited for may still go on."""
+    if run["state"] == "succeeded" or given.get("wait_timeout_seconds") == 0:
+        return codes.FAILED if run["state"] in _BADLY else codes.OK
+    return codes.FAILED if run["state"] in _BADLY else codes.UNFINISHED
 
 
 FORMS: Mapping[str, Form] = MappingProxyType(
@@ -54,13 +59,14 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             "apply {plan_id}",
             texts={"wait_seconds": "How long to wait for the outcome, 60 when left out; 0 returns at once."},
             makes="deployments:waiting",
-            bar="applying",
-            shows="deployments:applied",
-            fails=lambda done, given: (
-                done["rolled_back"]
-                or done["state"] in ("failed", "degraded")
-                or (bool(given.get("strict")) and done["came_up"] is False)
+            does="applying:apply",
+            about="Carry out a saved plan, or what the file of one trigger or job says.",
+            beside=(
+                Argument("file", "text", "In place of a plan: a trigger or a job, or - for standard input."),
+                Argument("yes", "switch", "With --file: do not ask."),
             ),
+            flags={"file": "--file -f", "yes": "--yes -y"},
+            optional=("plan_id",),
         ),
         "deployment_list": Form(
             "status",
@@ -82,7 +88,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "plan_list": Form(
             "plans list",
-            columns="plan_id name state base_revision by created_at expires_at",
+            columns="plan_id name state created_at expires_at by base_revision",
             empty="No plan is saved.",
         ),
         "plan_get": Form("plans show {plan_id}", shows="plans:show"),
@@ -103,7 +109,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "palette_get": Form("workflow palette {query}", shows="workflows:palette"),
         "workflow_list": Form(
             "workflow list {query}",
-            columns="type slug version states draft_revision title source updated_by",
+            columns="slug type version states draft_revision title source updated_by",
             empty="Nothing fits. Save one with: sluice workflow save -f workflow.yaml",
         ),
         "workflow_get": Form("workflow show {slug}", does="workflows:show", flags={"detail": ""}, beside=(_GRAPH,)),
@@ -117,6 +123,13 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "workflow_publish": Form("workflow publish {slug}", shows="workflows:published"),
         "workflow_clone": Form("workflow clone {slug} {new_slug}", shows="workflows:cloned"),
         "workflow_diff": Form("workflow diff {slug} {from_version} {to_version}", shows="workflows:differing"),
+        "workflow_trace": Form(
+            "workflow trace {source}",
+            reads={"events": "trace:events"},
+            texts={"events": "A file of events: JSON lines or one JSON array; - for standard input."},
+            shows="trace:walked",
+            fails=lambda seen, _: any(one["errors"] for one in seen["steps"]),
+        ),
         "workflow_retire": Form("workflow retire {slug} {version}", columns="type slug version state changed"),
         # an environment as files
         "gitops_validate": Form("gitops validate MANIFEST", by="gitops:validate"),
@@ -151,7 +164,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "workload_list": Form(
             "workload list",
-            columns="workload deployment step worker group state restarts health since reason",
+            columns="workload state health worker since restarts reason! step group deployment",
             empty="Nothing that fits is wanted on a worker.",
         ),
         "job_get": Form(
@@ -211,7 +224,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "schedule_list": Form(
             "schedule list",
             idle=True,
-            columns="name deployment state schedule next last_scheduled missed skipped on_time",
+            columns="name state schedule next last_scheduled missed skipped on_time deployment",
             empty="No job that is deployed runs by an interval or cron.",
         ),
         "schedule_get": Form("schedule show {name}", idle=True, shows="schedules:show"),
@@ -230,7 +243,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         # triggers and their runs
         "trigger_list": Form(
             "trigger list",
-            columns="slug tenant_id revision active may_run effect display_name target_job_name target_up tool_name",
+            columns="slug active may_run revision target_job_name target_up effect display_name tool_name tenant_id",
             empty="There are no triggers. Publish one with: sluice trigger publish -f trigger.json",
         ),
         "trigger_get": Form("trigger show {slug}", shows="triggers:show"),
@@ -252,7 +265,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             makes="triggers:with_params",
             bar="running",
             shows="invocations:show",
-            fails=badly,
+            fails=outcome,
         ),
         "trigger_invocation_get": Form(
             "invocation get {invocation_id}", flags={"wait_seconds": ""}, idle=True, shows="invocations:show"
@@ -260,9 +273,10 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "trigger_invocation_list": Form(
             "invocation list",
             flags={"slug": "--trigger"},
+            beside=(_WATCH,),
             idle=True,
-            columns="invocation_id trigger_slug trigger_revision state caller surface attempts rerun_of"
-            " requested_at finished_at duration_ms",
+            columns="invocation_id trigger_slug state requested_at duration_ms caller surface attempts"
+            " trigger_revision rerun_of finished_at",
             empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
         ),
         "trigger_invocation_rerun": Form(
@@ -271,7 +285,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             makes="invocations:with_callback",
             bar="repeating",
             shows="invocations:show",
-            fails=badly,
+            fails=outcome,
         ),
         "trigger_invocation_cancel": Form(
             "invocation cancel {invocation_id}",
@@ -281,7 +295,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "run_list": Form(
             "runs list {job}",
-            columns="run_id job cause state count started_at ended_at events_in events_out refused reason by",
+            columns="run_id job state cause started_at events_in events_out refused reason! count ended_at by",
             empty="There are no runs that fit.",
         ),
         "run_get": Form("runs show {run_id}"),
@@ -297,7 +311,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         # dead letters
         "dead_letter_list": Form(
             "letters list",
-            columns="id at job step code reason status attempts",
+            columns="id at job step code reason! status attempts",
             empty="No event was refused, or nobody kept it.",
         ),
         "dead_letter_get": Form("letters show {id}"),
@@ -312,11 +326,11 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "context_get": Form("context get", shows="contexts:effective"),
         "context_list": Form(
             "context list",
-            columns="level target key value updated_at updated_by",
+            columns="key value level target updated_at updated_by",
             empty="Nothing is set. Set a value with: sluice context set KEY=VALUE",
         ),
         "context_history": Form(
-            "context history", columns="at by surface level target key old new", empty="Nothing was changed there."
+            "context history", columns="at key! by level target old new surface", empty="Nothing was changed there."
         ),
         "context_delete": Form(
             "context delete {keys}",
@@ -372,6 +386,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         # workers
         "worker_list": Form(
             "worker list",
+            beside=(_WATCH,),
             columns="name kind group state pid slots jobs labels sandbox last_heartbeat_at",
             empty="There are no workers. 'sluice serve' starts two.",
         ),
@@ -400,7 +415,11 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             shows="tokens:created",
             flags={"username": "--username", "tenants": "--member", "scopes": "--scope"},
         ),
-        "token_list": Form("token list", empty="There are no tokens."),
+        "token_list": Form(
+            "token list",
+            columns="id username role name expires_at last_used_at revoked tenants scopes platform created_at made_by",
+            empty="There are no tokens.",
+        ),
         "token_revoke": Form("token revoke {id}"),
         "token_mint": Form("login", by="login:login", about="Log in to a remote engine with an API key, for a while."),
         "console_link_create": Form(
@@ -408,7 +427,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "audit_list": Form(
             "audit",
-            columns="at username role surface label operation target decision reason",
+            columns="at username operation decision target reason! role surface label",
             empty="Nothing is on record.",
         ),
         "usage_get": Form("usage", columns="what records bytes most_bytes setting"),
@@ -423,11 +442,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "engine_status": Form(
             "doctor", by="doctor:doctor", about="Check this machine, the home directory and the engine."
         ),
+        "settings_get": Form("settings", by="settings:settings"),
         "engine_metrics": Form("metrics", shows="series:families"),
         # MCP
         "mcp_activity_list": Form(
             "mcp activity",
-            columns="at username role label transport tool outcome duration_ms",
+            columns="at username tool outcome duration_ms role label transport",
             empty="No session has told of a call. Sessions do with: sluice mcp --activity-forward",
         ),
         "mcp_activity_record": Form("mcp --activity-forward", by="mcp:app", about=_MCP),

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from core import errors
 from core.gitops import files
 from core.gitops.files import Bundle
-from mcp_server.cli import connect, documents, gitops_runs, render
+from mcp_server.cli import codes, connect, documents, gitops_runs, render
 
 MANIFEST = "sluice.yaml"
 
@@ -113,7 +113,7 @@ async def diff(
         render.text(found["text"])
         if gitops_runs.count(found) and not found["blockers"]:
             render.text(f"\nTo do exactly this: sluice gitops apply {manifest} --expect {found['digest']}")
-    return gitops_runs.CHANGES if exit_code and gitops_runs.count(found) else 0
+    return codes.CHANGES if exit_code and gitops_runs.count(found) else 0
 
 
 def _placed(path: Path) -> Any:

@@ -7,10 +7,9 @@ from typing import Any
 
 import anyio
 
-from mcp_server.cli import connect, render
+from mcp_server.cli import codes, connect, render
 from mcp_server.cli.forms import WAIT_SECONDS
 
-CHANGES = 2
 POLL_SECONDS = 0.2
 
 
@@ -37,7 +36,7 @@ async def followed(engine: connect.Client, run: dict[str, Any], wait: float, com
     """Show a run until it has ended or the time is over, or the diff of a dry run."""
     if run.get("dry_run"):
         render.json(run) if common.json else render.text(run["text"])
-        return CHANGES if count(run) else 0
+        return codes.CHANGES if count(run) else 0
     shown = 0
     with anyio.move_on_after(wait):
         while True:

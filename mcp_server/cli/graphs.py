@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from core.catalog import picture, svg
 from mcp_server.cli import render
 
 Format = Literal["svg", "mermaid", "tree"]
@@ -14,6 +13,8 @@ _MARKS = {"create": "+", "update": "~", "remove": "-", "move": ">"}
 
 def show(item: dict[str, Any], format: Format) -> None:
     """Print the graph of an item of the catalog, for a file or another program."""
+    from core.catalog import picture, svg  # not for those who print a tree beside a plan
+
     graph = item["graph"]
     title = f"{item['type']} {item['slug']} {item['version'] or 'draft'}"
     match format:

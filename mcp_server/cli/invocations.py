@@ -70,7 +70,7 @@ def with_callback(given: dict[str, Any], beside: Mapping[str, Any], common: conn
 def end(invocation: dict[str, Any], common: connect.Common) -> int:
     """Print an invocation; the exit code says whether it failed."""
     render.json(invocation) if common.json else show(invocation, {})
-    return 1 if forms.badly(invocation, {}) else 0
+    return forms.outcome(invocation, {})
 
 
 def show(invocation: dict[str, Any], typed: Mapping[str, Any]) -> None:

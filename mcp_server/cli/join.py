@@ -7,8 +7,7 @@ import re
 import socket
 from pathlib import Path
 
-from core import errors, keyfile, logs, ownership
-from core import settings as engine_settings
+from core import errors, keyfile, logs, ownership, precedence
 from core.confinement import process, sandbox
 from core.external import host
 from core.external.gateway import KEY_FILE, KEY_PURPOSE
@@ -39,7 +38,7 @@ async def join(
             )
     if not 1 <= slots <= 4096:
         raise errors.InvalidParams(f"--slots is {slots}; from 1 to 4096 is allowed.")
-    settings = engine_settings.from_environment(home=home, nats=url, data_root=data_root, file_roots=file_roots)
+    settings = precedence.of_operator({"home": home, "nats": url, "data_root": data_root, "file_roots": file_roots})
     settings = settings.of_group(group).hiding(key_file)
     logs.configure(settings.log_level)
     settings = settings.model_copy(update={"home": ownership.prepare(settings.home)})

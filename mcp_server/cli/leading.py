@@ -13,7 +13,7 @@ def common_flags() -> Mapping[str, bool]:
     from mcp_server.cli import connect  # what it brings is paid for only where a flag stands first
 
     fields = dataclasses.fields(connect.Common)
-    return {f"--{field.name.replace('_', '-')}": field.default is not False for field in fields}
+    return {f"--{field.name.replace('_', '-')}": field.default is not False for field in fields} | {"-o": True}
 
 
 def behind_the_command(argv: Sequence[str], groups: Container[str]) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
-from mcp_server.cli import arguments, examples, leading
+from mcp_server.cli import arguments, codes, examples, leading, names
 from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
@@ -38,14 +40,25 @@ GROUPS = {
     "variable": "Set dynamic variables, ${dyn|NAME} in jobs.",
     "token": "Make and revoke API tokens.",
     "license": "See and install the license.",
+    "service": "Run the engine as a service of this machine (systemd).",
 }
+APPS = ("mcp", "backup")
 _BESIDE = (
     # commands that are not named for an operation: path, where the function is, one line of help
     ("demo", "demo:demo", "See the whole product work on this machine, in under a minute."),
     ("serve", "serve:serve", "Run the engine: workers, HTTP API, and MCP at /mcp."),
+    ("service install", "service:install", "Run the engine as a service, now and at each start of the machine."),
+    ("service status", "service:status", "Tell how the service is."),
+    ("service remove", "service:remove", "Stop the service and remove its unit; all data stays."),
+    ("up", "up:up", "Deploy files: check, publish, plan, show, ask, apply and wait, in one."),
+    ("wait", "wait:wait", "Wait until a deployment, a run or a job is as you want it."),
     ("completion", "completion:completion", "Let the shell complete commands; --install sets it up."),
+    ("workflow new", "starting:new", "Begin a workflow: a commented one that runs as it is."),
     ("catalog pack", "portals:pack", "Make a portal of a directory of documents."),
     ("logout", "login:logout", "Forget a login."),
+    ("backup", "backups:app", "Make one archive of the home while everything runs, and check one."),
+    ("backup verify", "backups:verify", "Check every part of a backup, without restoring it."),
+    ("restore", "backups:restore", "Put a backup into an empty home, every part of it checked before."),
     ("mcp install", "install:install", "Connect an MCP client to this engine, and try it once."),
 )
 
@@ -66,6 +79,11 @@ class Environment(Env):
     def __call__(self, app: Any, commands: tuple[str, ...], arguments: Any) -> None:
         flags = [a for a in arguments if not a.field_info.is_positional_only]
         super().__call__(app, commands, type(arguments)(flags))
+        found = {one.name: token.keyword for one in flags for token in one.tokens if token.source == self.source}
+        if commands and commands[-1] == "serve":  # which tells where each of its settings came from
+            from mcp_server.cli import connect
+
+            connect.taken_from_variables({name.lstrip("-").replace("-", "_"): str(at) for name, at in found.items()})
 
 
 def build() -> cyclopts.App:
@@ -88,7 +106,7 @@ def build() -> cyclopts.App:
     groups["worker"].help_epilogue = examples.epilogue("worker")
     for path, (place, text) in commands().items():
         group_name, _, name = path.rpartition(" ")
-        if group_name == "mcp":  # an app has its own commands
+        if group_name in APPS:  # an app has its own commands
             continue
         parent = groups[group_name] if group_name else app
         shown = {} if place.endswith(":app") else {"help_epilogue": examples.epilogue(path)}  # nor does it need ours
@@ -158,22 +176,33 @@ def main_mcp() -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Do one command and return its exit code: 0 fine, 1 an error, 2 wrong usage (or changes), 3 no engine runs."""
+    """Do one command and return its exit code, see codes."""
+    if argv[:1] == [names.WORD]:
+        return names.offer(argv[1:])
     app = build()
-    words = leading.behind_the_command(argv, {*GROUPS, "mcp"})
+    words = leading.behind_the_command(argv, {*GROUPS, *APPS})
+    output = "json" if "--json" in argv else "table"
     try:
-        code = app(words or ["--help"], exit_on_error=False, print_error=False)
+        command, bound, _ = app.parse_args(words or ["--help"], exit_on_error=False, print_error=False)
+        if (common := bound.arguments.get("common")) is not None:
+            output = common.output
+            from mcp_server.cli import render  # what prints results is paid for only where there is one
+
+            render.choose(output)
+        code = command(*bound.args, **bound.kwargs)
+        if inspect.iscoroutine(code):
+            code = asyncio.run(code)
     except cyclopts.CycloptsError as error:
         from mcp_server.cli import mistyped
 
         return mistyped.report(error, words, commands(), PROGRAM, as_json="--json" in argv)
     except KeyboardInterrupt:
-        return 130
+        return codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except Exception as error:
         from mcp_server.cli import failures
 
-        return failures.report(error, as_json="--json" in argv)
+        return failures.report(error, as_json=output == "json")
     return code if isinstance(code, int) else 0

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Annotated
 
 import anyio
+import structlog
 from cyclopts import App, Parameter
 
-from core import errors, logs
+from core import errors, logs, precedence, settingsfile
 from core import settings as engine_settings
 from core.model import principal
 from mcp_server import limits, session
@@ -25,6 +26,7 @@ for path, (place, text) in main.commands().items():
     if group == "mcp":
         app.command(f"mcp_server.cli.{place}", name=name, help=text, help_epilogue=examples.epilogue(path))
 
+log = structlog.get_logger("mcp_server.cli.mcp")
 IDENTIFY_SECONDS = 10
 Flag = Annotated[bool, Parameter(negative=())]
 
@@ -81,15 +83,21 @@ async def mcp(
         label=activity_session_label,
         activity_forward=activity_forward,
     )
-    settings = common.settings(adopt=adopt or None)
-    logs.configure(settings.log_level)
+    logs.configure(common.settings().log_level)
+
+    def read() -> engine_settings.Settings:
+        """The settings of the home: it becomes the engine."""
+        if found := precedence.unheeded():
+            log.warning("variables_not_heeded", variables=found, hint=f"Put them into {settingsfile.NAME} of the home.")
+        return common.of_home(adopt=adopt or None)
+
     async with contextlib.AsyncExitStack() as stack:
         first: session.EngineSession | None = None
 
         async def open_session() -> session.EngineSession:
             if first is not None:
                 return first
-            return await stack.enter_async_context(connect.opened(common, settings, options.caller))
+            return await stack.enter_async_context(connect.opened(common, read, options.caller))
 
         if common.url is not None:  # who this is decides which tools there are, so the engine is asked at once
             try:
@@ -102,7 +110,7 @@ async def mcp(
         if wire is not None:
             await server.serve_stdio(open_session, options, wire)
         elif http is not None:
-            await _serve_http(open_session, options, http, settings)
+            await _serve_http(open_session, options, http, common.of_home())
     return 0
 
 

@@ -12,9 +12,7 @@ import cyclopts
 from cyclopts import exceptions
 
 from core import errors, near
-from mcp_server.cli import examples, failures, leading, meanings
-
-USAGE = 2
+from mcp_server.cli import codes, examples, failures, leading, meanings
 
 
 def report(
@@ -22,7 +20,7 @@ def report(
 ) -> int:
     """Print what is wrong on stderr, and return the exit code of wrong usage."""
     failures.report(explain(error, words, known, program), as_json=as_json)
-    return USAGE
+    return codes.USAGE
 
 
 def explain(

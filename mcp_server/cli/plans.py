@@ -6,10 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from core.model.plan import QUOTED
-from mcp_server.cli import connect, graphs, render, wording
-
-CHANGES = 2
+from mcp_server.cli import codes, connect, graphs, render, wording
 
 
 async def plan(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
@@ -41,11 +38,13 @@ def _planned(made: dict[str, Any], common: connect.Common, *, exit_code: bool) -
             render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
     if not exit_code:
         return 0
-    return 1 if made["blockers"] else CHANGES if changes else 0
+    return codes.BLOCKED if made["blockers"] else codes.CHANGES if changes else codes.OK
 
 
 def text(value: str) -> None:
     """Print the text of a plan; what it repeats of documents stays as it is."""
+    from core.model.plan import QUOTED  # the model of plans is worth its time only where there is one
+
     for quoted, lines in itertools.groupby(value.split("\n"), lambda line: line.startswith(QUOTED)):
         if quoted:
             render.diff("\n".join(lines))

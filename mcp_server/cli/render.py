@@ -1,46 +1,99 @@
-"""Results on the terminal: JSON as it is, or tables and short texts."""
+"""Results on the terminal or in a pipe: for programs as they are, for people as tables and short texts.
+
+How they are wanted is said once for each process (`choose`), by the flags that every command takes.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from rich import box, console, markup, table
 
-from core import clock
-from core.documents import dump
+from core import clock, errors
 from mcp_server import results
-from mcp_server.cli import wording
+from mcp_server.cli import tables, wording
 
+Output = Literal["table", "wide", "json", "yaml", "name"]
+FOR_PROGRAMS = ("json", "yaml", "name")
+
+_GREEN, _RED, _YELLOW, _BOLD, _CYAN = "32", "31", "33", "1", "36"
 _STYLES = {
-    "running": "green",
-    "succeeded": "green",
-    "online": "green",
-    "completed": "green",
-    "active": "green",
-    "failed": "red",
-    "quarantined": "red",
-    "timed_out": "red",
-    "canceled": "yellow",
-    "lost": "red",
-    "degraded": "yellow",
-    "warning": "yellow",
-    "applying": "yellow",
-    "dispatched": "yellow",
-    "accepted": "yellow",
+    "running": _GREEN,
+    "succeeded": _GREEN,
+    "online": _GREEN,
+    "completed": _GREEN,
+    "active": _GREEN,
+    "healthy": _GREEN,
+    "failed": _RED,
+    "quarantined": _RED,
+    "timed_out": _RED,
+    "canceled": _YELLOW,
+    "lost": _RED,
+    "degraded": _YELLOW,
+    "warning": _YELLOW,
+    "applying": _YELLOW,
+    "dispatched": _YELLOW,
+    "accepted": _YELLOW,
 }
+_NAMES = (
+    *("workload", "invocation_id", "run_id", "plan_id", "event_id", "letter_id", "id", "slug", "name"),
+    *("deployment", "namespace", "key"),
+)
+"""What a row is called, the narrowest first."""
+
+_chosen: Output = "table"
 
 
-def out() -> console.Console:
-    """The console of results; as wide as it takes when nobody watches, so that a pipe gets whole lines."""
-    return console.Console(width=None if sys.stdout.isatty() else 200, highlight=False, emoji=False)
+def choose(output: Output) -> None:
+    """Say how the results of this process are wanted."""
+    global _chosen
+    _chosen = output
 
 
-def json(value: Any) -> None:
-    """Print a result as JSON."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+def chosen() -> Output:
+    """How the results of this process are wanted."""
+    return _chosen
+
+
+def watched() -> bool:
+    """Whether somebody looks at what is printed, and not a program."""
+    return sys.stdout.isatty()
+
+
+def coloured() -> bool:
+    """Whether colours are wanted: never in a pipe, nor where NO_COLOR is set to anything (no-color.org)."""
+    return watched() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int | None:
+    """How wide a table may be; None for whole values, in a pipe or because they are wanted."""
+    return shutil.get_terminal_size().columns if watched() and _chosen != "wide" else None
+
+
+def json(value: Any, named_by: str = "") -> None:
+    """Print a result for programs: as JSON, or as whatever else they have asked for; a row is `named_by` this key."""
+    if _chosen == "name":
+        sys.stdout.write("".join(f"{printable('', name)}\n" for name in names(value, named_by)))
+    elif _chosen == "yaml":
+        sys.stdout.write(yaml(orjson.loads(orjson.dumps(value, default=str))).rstrip("\n") + "\n")
+    else:
+        sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode() + "\n")
+
+
+def names(value: Any, by: str = "") -> list[str]:
+    """What the rows of a list, or the one thing, are called. Raises InvalidParams when they have no names."""
+    rows = value["items"] if isinstance(value, dict) and isinstance(value.get("items"), list) else value
+    found = []
+    for row in rows if isinstance(rows, list) else [rows]:
+        name = next((str(row[key]) for key in (by, *_NAMES) if row.get(key)), "") if isinstance(row, dict) else ""
+        if not name:
+            raise errors.InvalidParams("What this command answers has no names.", hint="Take -o json in place of it.")
+        found.append(name)
+    return found
 
 
 def page(result: dict[str, Any], columns: Sequence[str], *, empty: str, as_json: bool) -> int:
@@ -59,19 +112,22 @@ def one(result: dict[str, Any], names: Iterable[str] | None = None, *, as_json: 
 
 
 def rows(items: Sequence[dict[str, Any]], columns: Sequence[str], *, empty: str, more: str | None = None) -> None:
-    """Print items as a table of the columns that any of them has."""
+    """Print items as a table of the columns that any of them has; those at the end go where there is no room."""
     if not items:
-        out().print(empty, style="dim")
+        sys.stdout.write(_styled(empty, "2") + "\n")
         return
-    shown = [name for name in columns if any(item.get(name) not in (None, "", [], {}) for item in items)]
-    grid = table.Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in shown:
-        grid.add_column(name.removesuffix("_ns").replace("_", " "), overflow="fold")
-    for item in items:
-        grid.add_row(*(styled(name, item.get(name)) for name in shown))
-    out().print(grid)
+    table = tables.lay(items, columns, printable, width=width(), now_ns=clock.now_ns(), paint=_painted)
+    sys.stdout.write("\n".join((_styled(table.lines[0], _BOLD), *table.lines[1:])) + "\n")
+    if table.dropped:
+        aside(f"Not shown for want of room: {', '.join(table.dropped)} (-o wide shows all).")
     if more:
-        out().print(f"More: add --cursor {markup.escape(more)}", style="dim")
+        aside(f"More: add --cursor {more}")
+
+
+def aside(text: str) -> None:
+    """Say something about a table, on stderr and behind it: it is none of its rows."""
+    sys.stdout.flush()
+    sys.stderr.write(printable("", text) + "\n")
 
 
 def section(title: str, items: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
@@ -97,22 +153,26 @@ def folded(items: Iterable[dict[str, Any]], name: str, by: str, most: int = 5) -
 
 
 def facts(item: dict[str, Any], names: Iterable[str]) -> None:
-    """Print the named facts of one thing, one a line."""
-    grid = table.Table.grid(padding=(0, 2))
-    for name in names:
-        if item.get(name) not in (None, "", [], {}):
-            grid.add_row(f"[bold]{name.removesuffix('_ns').replace('_', ' ')}[/]", styled(name, item[name]))
-    out().print(grid)
+    """Print the named facts of one thing, one a line and never folded: the terminal does that, and copies it whole."""
+    shown = [name for name in names if item.get(name) not in (None, "", [], {})]
+    heads = {name: name.removesuffix("_ns").replace("_", " ") for name in shown}
+    wide = max(map(len, heads.values()), default=0)
+    for name in shown:
+        lines = printable(name, item[name]).split("\n")
+        first = _painted(name, item[name], lines[0])
+        sys.stdout.write("\n".join((f"{_styled(heads[name].ljust(wide), _BOLD)}  {first}", *lines[1:])) + "\n")
 
 
-def yaml(value: dict[str, Any]) -> str:
+def yaml(value: Any) -> str:
     """A document as the YAML that a person would edit."""
+    from core.documents import dump  # the room brings what reads documents as well, which most commands do without
+
     return dump.to_yaml(value)
 
 
 def heading(text: str) -> None:
     """Print a heading."""
-    out().print(f"\n[bold]{markup.escape(text)}[/]")
+    sys.stdout.write("\n" + _styled(printable("", text), _BOLD) + "\n")
 
 
 def steps(calls: Sequence[dict[str, Any]]) -> None:
@@ -131,17 +191,18 @@ def text(value: str) -> None:
 
 def diff(value: str) -> None:
     """Print a unified diff, which may be indented, coloured when someone watches."""
-    screen = out()
     for line in results.visible(value).split("\n"):
-        style = {"+": "green", "-": "red", "@": "cyan"}.get(line.lstrip()[:1], "")
-        screen.print(markup.escape(line), style=style, soft_wrap=True)
+        colour = {"+": _GREEN, "-": _RED, "@": _CYAN}.get(line.lstrip()[:1], "")
+        sys.stdout.write(_styled(line, colour) + "\n")
 
 
-def styled(name: str, value: Any) -> str:
-    """One value as safe markup: times in UTC, states in colour, the rest as short text."""
-    plain = markup.escape(printable(name, value))
-    colour = _STYLES.get(str(value)) if name in ("state", "health", "active") else None
-    return f"[{colour}]{plain}[/]" if colour else plain
+def _painted(name: str, value: Any, text: str) -> str:
+    """The text of a value in its colour: states have one."""
+    return _styled(text, _STYLES.get(str(value), "") if name in ("state", "health", "active") else "")
+
+
+def _styled(text: str, style: str) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if style and coloured() else text
 
 
 def printable(name: str, value: Any) -> str:

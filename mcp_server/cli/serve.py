@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from core import clock, errors, logs, ownership
+from core import accepting, clock, errors, logs, ownership
 from core.fileroots import FileMode
 from core.model import principal
 from core.operations.registry import MAX_PAGE
-from core.settings import DEFAULT_PORT, Settings
+from core.settings import Serve, Settings
 from mcp_server import attach, limits, live, loopback, session
 from mcp_server.cli import connect, signals
 from mcp_server.cli import console as links
-from mcp_server.http import app, console, serving
+from mcp_server.http import app, console, forwarded, serving
 from mcp_server.http import auth as identities
+from mcp_server.service import notify, watch
 
 if TYPE_CHECKING:
     from mcp_server.http import tls as tls_files
@@ -33,34 +34,36 @@ Many = Annotated[list[str] | None, Parameter(negative=())]
 
 async def serve(
     *,
-    host: str = "127.0.0.1",
-    port: int = DEFAULT_PORT,
-    workers: str = "2",
+    host: str | None = None,
+    port: int | None = None,
+    workers: str | None = None,
     nats: str | None = None,
     adopt: Annotated[bool, Parameter(negative=())] = False,
     data_root: Path | None = None,
     file_root: Many = None,
-    auth: Literal["token", "none"] = "token",
-    allow_write: Annotated[bool, Parameter(negative=())] = False,
-    toolsets: str = ",".join(session.DEFAULT_TOOLSETS),
+    auth: Literal["token", "none"] | None = None,
+    allow_write: Annotated[bool | None, Parameter(negative=())] = None,
+    toolsets: str | None = None,
     allow_host: Many = None,
     allow_origin: Many = None,
-    tls: Annotated[bool, Parameter(negative=())] = False,
+    trusted_proxy: Many = None,
+    tls: Annotated[bool | None, Parameter(negative=())] = None,
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
-    disable_tls: Annotated[bool, Parameter(negative=())] = False,
+    disable_tls: Annotated[bool | None, Parameter(negative=())] = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
-    """Run the engine until it is told to stop (SIGTERM or Ctrl-C).
+    """Run the engine until it is told to stop (SIGTERM or Ctrl-C). Whatever a flag leaves out is as sluice.toml in the
+    home says ('sluice settings').
 
     Parameters
     ----------
     host
-        The address to listen on.
+        The address to listen on; 127.0.0.1, when nothing is said.
     port
-        The port to listen on; 0 takes a free one.
+        The port to listen on; 0 takes a free one. 3000, when nothing is said.
     workers
-        How many worker processes to run, as a number, or by worker group: default=2,etl=1.
+        How many worker processes to run, as a number, or by worker group: default=2,etl=1. 2, when nothing is said.
     nats
         The NATS server over which workers of other machines join, and that keeps channels with transport jetstream:
         nats://HOST:PORT. The workers need a copy of worker.key in the home directory.
@@ -73,7 +76,8 @@ async def serve(
         One more directory for jobs, as [GROUP:][TENANT=]PATH[:ro]: of one worker group, of one tenant, only to read.
         May be repeated.
     auth
-        token asks every request for a bearer token; none lets everyone in as you, and only works on loopback.
+        token (when nothing is said) asks every request for a bearer token; none lets everyone in as you, and only
+        works on loopback.
     allow_write
         Offer MCP clients at /mcp the tools that change something. The HTTP API always does, by role.
     toolsets
@@ -82,6 +86,9 @@ async def serve(
         Another host name that requests may use; may be repeated.
     allow_origin
         A web origin, besides this server's own, whose pages may call it; may be repeated.
+    trusted_proxy
+        The address, or the network (CIDR), of a proxy in front of this server that is believed about who its clients
+        are and whether they came over HTTPS (X-Forwarded-For, X-Forwarded-Proto, Forwarded); may be repeated.
     tls
         Serve HTTPS on loopback as well. On every other address it is HTTPS unless --disable-tls is given.
     tls_cert
@@ -93,50 +100,73 @@ async def serve(
     """
     if common.url is not None:
         raise errors.InvalidParams("'sluice serve' runs an engine, and --url names another one.")
-    if auth == "none" and not loopback.is_loopback(host):
-        raise errors.Forbidden(
-            f"Without authentication the API is served on loopback only, not on {errors.shorten(host, 80)}.",
-            hint="Leave --auth at token, or use --host 127.0.0.1.",
-        )
-    if (tls_cert is None) != (tls_key is None):
-        raise errors.InvalidParams("--tls-cert and --tls-key belong together.")
-    if disable_tls and (tls or tls_cert):
-        raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
-    settings = common.settings(
-        workers=workers, nats=nats, adopt=adopt or None, data_root=data_root, file_roots=file_root
-    ).hiding(tls_cert, tls_key)
+    settings = common.of_operator(
+        {
+            "workers": workers,
+            "nats": nats,
+            "adopt": adopt or None,
+            "data_root": data_root,
+            "file_roots": file_root,
+            "trusted_proxies": trusted_proxy,
+        },
+        {
+            "host": host,
+            "port": port,
+            "auth": auth,
+            "allow_write": allow_write,
+            "toolsets": None if toolsets is None else _words(toolsets),
+            "allow_host": allow_host,
+            "allow_origin": allow_origin,
+            "tls": tls,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "disable_tls": disable_tls,
+        },
+    )
+    wanted = settings.serve
+    assert wanted is not None
+    _refuse_unfit(wanted)
+    settings = settings.hiding(wanted.tls_cert, wanted.tls_key)
     logs.configure(settings.log_level)
-    listener = serving.bind(host, port)
+    listener = serving.bind(wanted.host, wanted.port)
     settings = settings.closing(listener.getsockname()[1])
+    manager = notify.manager(os.environ)
+    manager.tell(STATUS=f"Opening {settings.home}")
     try:
         async with contextlib.AsyncExitStack() as running:
             engine = await running.enter_async_context(attach.open_session(settings, serve_workers=settings.workers))
             local = connect.local_caller(common.tenant)
             authenticator: identities.Authenticator
-            if auth == "token":
+            if wanted.auth == "token":
                 authenticator = identities.TokenAuth(engine)
                 await _first_token(engine, settings.home, local)
             else:
                 authenticator = identities.NoAuth(local.principal)
+            watching = watch.Watch(engine, manager)
             visitors = serving.room(settings)
             answers = live.Live(limits.of(settings), connections=visitors.most)
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
-            own = () if loopback.is_loopback(host) else (host, socket.gethostname().lower())
-            hosts = (*(allow_host or ()), *own)
+            own = () if loopback.is_loopback(wanted.host) else (wanted.host, socket.gethostname().lower())
+            hosts = (*wanted.allow_host, *own)
             served = app.create(
                 engine,
                 authenticator,
                 rooms=lambda: [visitors, *engine.rooms()],
                 hosts=hosts,
-                origins=allow_origin or (),
-                mcp=_mcp(engine, authenticator, host, hosts, allow_write, toolsets, local, answers),
+                origins=wanted.allow_origin,
+                mcp=_mcp(engine, authenticator, wanted, hosts, local, answers),
                 live=answers,
                 connections=visitors.most,
+                proxies=forwarded.Proxies(settings.trusted_proxies),
+                shares=forwarded.Shares(
+                    visitors.most_per_address, lambda share: visitors.count(accepting.Reason.ADDRESS, share)
+                ),
                 trouble=engine.trouble,
+                readiness=watching.readiness,
             )
             certificate = None
-            if not disable_tls and (tls or tls_cert or not loopback.is_loopback(host)):
-                certificate = _certificate(settings.home, tls_cert, tls_key, hosts)
+            if not wanted.disable_tls and (wanted.tls or wanted.tls_cert or not loopback.is_loopback(wanted.host)):
+                certificate = _certificate(settings.home, wanted.tls_cert, wanted.tls_key, hosts)
             stop = running.enter_context(signals.StopRequest())  # before anybody can read that it listens
             doors = serving.running(
                 served, [listener], visitors, drain_seconds=settings.drain_seconds, certificate=certificate
@@ -150,11 +180,30 @@ async def serve(
             connect.note(f"  {_files(engine, settings)}")
             if certificate is not None:
                 connect.note(f"  Certificate {certificate.cert}   SHA-256 {certificate.fingerprint()}")
+            await running.enter_async_context(watching.kept())
             number = await stop.taken()
+            watching.stop(f"{number.name}: draining")
             connect.note(f"{number.name}: draining")
     finally:
         listener.close()
     return 0
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _refuse_unfit(wanted: Serve) -> None:
+    """Raise for what does not go together, wherever it was said."""
+    if wanted.auth == "none" and not loopback.is_loopback(wanted.host):
+        raise errors.Forbidden(
+            f"Without authentication the API is served on loopback only, not on {errors.shorten(wanted.host, 80)}.",
+            hint="Leave --auth at token, or use --host 127.0.0.1.",
+        )
+    if (wanted.tls_cert is None) != (wanted.tls_key is None):
+        raise errors.InvalidParams("--tls-cert and --tls-key belong together.")
+    if wanted.disable_tls and (wanted.tls or wanted.tls_cert):
+        raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
 
 
 @contextlib.contextmanager
@@ -233,10 +282,8 @@ async def _first_token(engine: session.EngineSession, home: Path, local: princip
 def _mcp(
     engine: session.EngineSession,
     authenticator: identities.Authenticator,
-    host: str,
+    wanted: Serve,
     hosts: tuple[str, ...],
-    allow_write: bool,
-    toolsets: str,
     local: principal.Caller,
     answers: live.Live,
 ) -> Any:
@@ -252,11 +299,11 @@ def _mcp(
 
     options = session.Options(
         caller=replace(local, surface=principal.Surface.MCP),
-        allow_write=allow_write,
-        toolsets=tuple(part.strip() for part in toolsets.split(",") if part.strip()),
+        allow_write=wanted.allow_write,
+        toolsets=wanted.toolsets or session.DEFAULT_TOOLSETS,
     )
     return server.http_app(
-        open_session, options, authenticate=authenticate, host=host, allowed_hosts=hosts, live=answers
+        open_session, options, authenticate=authenticate, host=wanted.host, allowed_hosts=hosts, live=answers
     )
 
 

@@ -67,12 +67,14 @@ class Stage:
         assert self._server is not None
         return self._server.pid
 
-    async def start(self, workers: int) -> None:
-        """Start `sluice serve` on a free port and wait until it says where it listens."""
+    async def start(self, workers: int | None = None) -> None:
+        """Start `sluice serve` on a free port and wait until it says where it listens. Without a number of workers it
+        is told nothing but where its home is."""
         log = self.home.parent / "serve.log"
         self._log = log.open("wb")
+        told = () if workers is None else ("--port", "0", "--workers", str(workers))
         self._server = await anyio.open_process(
-            [program("sluice"), "serve", "--home", str(self.home), "--port", "0", "--workers", str(workers)],
+            [program("sluice"), "serve", "--home", str(self.home), *told],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -34,6 +34,22 @@ def show(result: dict[str, Any], typed: Mapping[str, Any]) -> None:
         render.text(f"Cut to size: {', '.join(result['truncated'])}; the counts are whole.")
 
 
+def walked(result: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print what each step of a workflow does to the events."""
+    for one in result["steps"]:
+        dropped = f", {one['dropped']} dropped" if one["dropped"] else ""
+        counts = f"{len(one['events_in'])} in, {len(one['events_out'])} out{dropped}"
+        render.heading(f"{one['step']}  {one['uses']}: {one['passed_over'] or counts}")
+        _lines(one["events_out"])
+        for sent in one["would_emit"]:
+            if sent.get("kind") not in ("worker-channel", "dispatch"):
+                render.text("  would emit " + orjson.dumps(sent).decode())
+        for fault in one["errors"]:
+            render.text(f"  ! {fault['step']}: {fault['message']}")
+        if one["truncated"]:
+            render.text(f"  Cut to size: {', '.join(one['truncated'])}; what comes behind has seen no more.")
+
+
 def _lines(values: list[Any]) -> None:
     for value in values:
         render.text("  " + orjson.dumps(value).decode())

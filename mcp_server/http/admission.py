@@ -14,6 +14,7 @@ from core import errors
 from mcp_server import loopback
 from mcp_server.http import auth, cookies, problems
 from mcp_server.http.arriving import Arriving, Body
+from mcp_server.http.forwarded import Proxies, Shares
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,7 +28,9 @@ SIGN_IN, SIGN_OUT = "/api/console/sign-in", "/api/console/sign-out"
 CONSOLE = "/console/"  # the files of the console; they are alike for everybody, and hold nothing of this installation
 VIEWER = "/api/docs"  # a page of the same kind
 SITE = "/docs/"  # the documentation, which is alike for everybody too
-OPEN_PATHS = frozenset({"/health", "/api/openapi.json", VIEWER, "/", CONSOLE.rstrip("/"), SITE.rstrip("/"), SIGN_IN})
+OPEN_PATHS = frozenset(
+    {"/health", "/ready", "/api/openapi.json", VIEWER, "/", CONSOLE.rstrip("/"), SITE.rstrip("/"), SIGN_IN}
+)
 MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"
 GITOPS_OPERATIONS = "/api/operations/gitops_"
@@ -47,7 +50,8 @@ class Admission:
 
     The body of one is read when it is known whose it is, within what one user may have on its way (`arriving`).
     `hosts` are the names (without port) that this server answers to; `origins` are the web origins, other than the
-    server's own, that may call it.
+    server's own, that may call it. What trusted `proxies` hand on is their clients', of which each has its share of
+    what is under way.
     """
 
     def __init__(
@@ -58,8 +62,12 @@ class Admission:
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
         arriving: Arriving | None = None,
+        proxies: Proxies | None = None,
+        shares: Shares | None = None,
     ) -> None:
         self._app = app
+        self._proxies = Proxies() if proxies is None else proxies
+        self._shares = Shares() if shares is None else shares
         self._arriving = Arriving() if arriving is None else arriving
         self._authenticator = authenticator
         self._hosts = {*loopback.HOSTS, *(host.lower() for host in hosts)}
@@ -73,7 +81,19 @@ class Admission:
             await send({"type": "websocket.close", "code": 1008, "reason": "This server has no WebSockets."})
             return
         # A parser may leave blanks around a header value; they are not part of it (RFC 9110, 5.5).
-        scope["headers"] = headers = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        behind = self._proxies.placed(scope) if self._proxies else None
+        if behind is None:
+            await self._admit(scope, receive, send)
+            return
+        try:
+            with self._shares.of(behind):
+                await self._admit(scope, receive, send)
+        except errors.RateLimited as error:
+            await problems.response(error)(scope, receive, send)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope["headers"]
         limit = _limit(scope["path"])
         body: Body | None = None
         try:

@@ -1,4 +1,4 @@
-"""The HTTP application: the API under /api, /health, /metrics and MCP at /mcp, all behind admission."""
+"""The HTTP application: the API under /api, /health, /ready, /metrics and MCP at /mcp, all behind admission."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from core.model import scopes
 from core.model.measure import Family
 from core.model.operation import Registry
 from core.model.principal import Caller
+from core.readiness import Readiness
 from mcp_server import live as registry
 from mcp_server import session
 from mcp_server.http import (
@@ -31,6 +32,7 @@ from mcp_server.http import (
     browser,
     console,
     exposition,
+    forwarded,
     metrics,
     openapi,
     pictures,
@@ -42,6 +44,10 @@ from mcp_server.http import (
 )
 
 
+async def _always() -> Readiness:
+    return Readiness()
+
+
 def create(
     engine: session.EngineSession,
     authenticator: auth.Authenticator,
@@ -51,14 +57,18 @@ def create(
     mcp: Starlette | None = None,
     rooms: Callable[[], Sequence[accepting.Room]] = tuple,
     trouble: Callable[[], Awaitable[str]] | None = None,
+    readiness: Callable[[], Awaitable[Readiness]] = _always,
     live: registry.Live | None = None,
     connections: int = arriving.CONNECTIONS,
+    proxies: forwarded.Proxies | None = None,
+    shares: forwarded.Shares | None = None,
 ) -> admission.Admission:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
     `mcp` is the Starlette application of the MCP server: its routes are added to ours and its lifespan runs in ours.
     `connections` is how many of them there may be, of which one user gets a share.
-    `trouble` tells /health what keeps the engine from its work.
+    `trouble` tells /health what keeps the engine from its work, `readiness` /ready whether it takes any now.
+    `proxies` are believed about whose requests they hand on, and `shares` counts those.
     `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
     counts = metrics.Metrics()
@@ -102,6 +112,13 @@ def create(
         said = {"status": "trouble", "trouble": found} if found else {"status": "ok"}
         return Response(orjson.dumps(said), 503 if found else 200, media_type="application/json")
 
+    @app.api_route("/ready", methods=["GET", "HEAD"], include_in_schema=False)
+    async def ready() -> Response:
+        """Whether work that comes now is accepted and done; 503 says what is lacking. It passes by itself."""
+        found = await readiness()
+        said = orjson.dumps(found.to_dict())
+        return Response(said, 200 if found.ready else 503, problems.SAFE_HEADERS, "application/json")
+
     # Whoever can connect may ask for it as often as he likes: it is made once, and kept as bytes.
     @functools.cache
     def described() -> bytes:
@@ -143,6 +160,8 @@ def create(
         hosts=hosts,
         origins=origins,
         arriving=arriving.Arriving(connections),
+        proxies=proxies,
+        shares=shares,
     )
 
 

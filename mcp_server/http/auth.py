@@ -151,6 +151,7 @@ def caller(
     headers: Mapping[str, str] | None = None,
     *,
     member: bool = True,
+    client: str = "",
 ) -> principal.Caller:
     """The caller of one HTTP request; `tenant` is what the request asked for.
 
@@ -158,7 +159,8 @@ def caller(
     the engine, which keeps it on record.
 
     A remote session (mcp_server.remote) says in `headers` which door of its own the call came through, a label for
-    records, and whether it is read-only: all of them only take rights away, or none.
+    records, and whether it is read-only: all of them only take rights away, or none. A call without a label is known in
+    records by the address of its `client`.
 
     Without a wish it is the identity's only tenant, or `default` when it is a member of that (among others).
     Raises InvalidParams when the identity has several tenants and the request names none, NotFound for a tenant that
@@ -184,7 +186,7 @@ def caller(
         tenant,
         _SURFACES.get(said.get(SURFACE_HEADER, ""), principal.Surface.HTTP),
         READ_ONLY_HEADER not in said,
-        errors.shorten(said.get(LABEL_HEADER, ""), 100),
+        errors.shorten(said.get(LABEL_HEADER, "") or client, 100),
         said.get(TRACE_HEADER, "")[: trace_context.MOST_CHARACTERS],
     )
     if member and (len(tenant) > MAX_TENANT or not made.member_of(tenant)):

@@ -30,11 +30,10 @@ def router(engine: session.EngineSession, authenticator: auth.Authenticator) -> 
             if "code" in given:
                 made = await engine.call(CREATE, {"code": given["code"]}, principal.SYSTEM)
             else:
-                client = request.client.host if request.client else ""
-                identity = await authenticator.principal(f"Bearer {given['token']}", client)
+                identity = await authenticator.principal(f"Bearer {given['token']}", routes.host(request))
                 # A session is for all tenants of its key; the call that makes it acts in one of them.
                 named = next((one for one in identity.tenants if one != principal.EVERY_TENANT), None)
-                made = await engine.call(CREATE, {}, auth.caller(identity, named))
+                made = await engine.call(CREATE, {}, auth.caller(identity, named, client=routes.host(request)))
         except errors.SluiceError as error:
             return problems.response(error)
         answer = Response(orjson.dumps({"seconds": made["seconds"]}), 201, problems.SAFE_HEADERS, "application/json")

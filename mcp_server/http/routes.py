@@ -150,7 +150,7 @@ def handler(
             wish = headers.get(TENANT_HEADER)
             if wish is None and takes_tenant and isinstance(given.get("tenant_id"), str):
                 wish = given["tenant_id"]
-            caller = auth.caller(request.scope[admission.PRINCIPAL], wish, headers, member=False)
+            caller = auth.caller(request.scope[admission.PRINCIPAL], wish, headers, member=False, client=host(request))
             own = writes and caller.member_of(caller.tenant)
             key = replays.key_of(op, headers.getlist(replays.HEADER), given) if own else None
             if key is None:
@@ -182,6 +182,11 @@ def handler(
         return problems.response(error if words is None else words.fault(error), headers=more)
 
     return handle
+
+
+def host(request: Request) -> str:
+    """The address of the client: of the connection, or of whom a trusted proxy names."""
+    return request.client.host if request.client else ""
 
 
 def status(op: operation.Operation, result: dict[str, Any]) -> int:

@@ -16,6 +16,7 @@ import uvicorn
 from core import accepting, errors
 from core.settings import Settings
 from mcp_server.http.connection import Connection, Unread
+from mcp_server.http.forwarded import Proxies
 
 if TYPE_CHECKING:
     from mcp_server.http import tls  # brings x509, which only HTTPS needs
@@ -68,7 +69,8 @@ def room(settings: Settings) -> accepting.Room:
     that the other half is left for the database, the workers, the socket of the engine and outgoing calls."""
     most = max(1, min(settings.http_connections, accepting.raise_limit_of_files() // 2))
     of_one = settings.http_connections_per_address or most // 4
-    return accepting.Room("http", most, max(1, min(of_one, most)))
+    proxies = Proxies(settings.trusted_proxies)
+    return accepting.Room("http", most, max(1, min(of_one, most)), stands_for_many=proxies.stands_for_many)
 
 
 def _is_no_end(record: logging.LogRecord) -> bool:

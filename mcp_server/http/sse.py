@@ -24,6 +24,7 @@ BACKLOG_BYTES = 256 * 1024
 KEEP_ALIVE_SECONDS = 15.0
 CONNECTED = b"retry: 3000\n: connected\n\n"
 ALIVE = b": alive\n\n"
+HEADERS = {**problems.SAFE_HEADERS, "x-accel-buffering": "no"}  # a proxy hands on each event at once
 MISSED = b"event: missed\n"
 
 Select = Callable[[str, dict[str, Any]], tuple[str, dict[str, Any]] | None]
@@ -136,7 +137,7 @@ class EventStream(Response):
                 await problems.response(error)(scope, receive, send)
                 return
             async with contextlib.aclosing(self._parts(reader)) as parts:
-                answer = StreamingResponse(parts, media_type=self.media_type, headers=problems.SAFE_HEADERS)
+                answer = StreamingResponse(parts, media_type=self.media_type, headers=HEADERS)
                 await answer(scope, receive, send)
 
 

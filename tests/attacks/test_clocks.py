@@ -111,7 +111,7 @@ async def free(server: stage.Stage) -> bool:
 
 
 @NEEDS_FAKETIME
-@pytest.mark.parametrize("offset", ["-1d", "+49h"])
+@pytest.mark.parametrize("offset", ["-1d", pytest.param("+49h", marks=pytest.mark.soak)])
 async def test_locks_and_leases_last_as_long_as_they_were_to_last(
     server: stage.Stage, wall: Clock, offset: str
 ) -> None:

@@ -1,4 +1,5 @@
-"""Commands beside a home whose engine is stopped: they start nothing, run nothing and move nothing."""
+"""Commands beside a home whose engine was killed, in a shell with other settings: they start nothing, run nothing and
+move nothing."""
 
 from __future__ import annotations
 
@@ -29,12 +30,13 @@ steps:
   - {id: beat, use: "blueprint:echo-source@1.0.0", with: {event: "{}", interval: 1h}, out: channel:c}
   - {id: print, use: "blueprint:file-printer@1.0.0", in: channel:c}
 """
+OF_A_SHELL = {"SLUICE_WORKERS": "1", "SLUICE_EGRESS_ALLOW": "0.0.0.0/0", "SLUICE_ALLOW_EXEC": "1"}
 OF_WHAT_RUNS = ("workloads", "invocations", "dispatches", "callback_deliveries", "deployment_history")
 
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Path]:
-    """A home with three deployments over two workers and a trigger, whose engine was stopped."""
+    """A home with three deployments over two workers and a trigger, whose engine was killed."""
     scene = stage.Stage(tmp_path / "home")
     try:
         with anyio.fail_after(90):
@@ -48,6 +50,12 @@ async def home(tmp_path: Path) -> AsyncIterator[Path]:
             await scene.must("POST", "/api/jobs", document=HANDLER)
             await scene.must("POST", "/api/jobs/smoke_trigger_handler/deploy")
             await scene.must("POST", "/api/triggers/publish", **{**TRIGGER, "tenant_id": "default"})
+            psutil.Process(scene.pid).kill()
+
+            def ended() -> bool:
+                return of_the_home(scene.home) == []
+
+            await stage.until(ended, 30, "its workers to end with it")
     finally:
         with anyio.fail_after(30, shield=True):
             await scene.stop()
@@ -67,7 +75,7 @@ def kept(home: Path) -> dict[str, list[Any]]:
 async def one_off(home: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [stage.program("sluice"), *words, "--home", str(home)]
     with anyio.fail_after(30):
-        return await anyio.run_process(command, input=stdin, check=False, env=stage.environment())
+        return await anyio.run_process(command, input=stdin, check=False, env={**stage.environment(), **OF_A_SHELL})
 
 
 def of_the_home(home: Path) -> list[int]:

@@ -179,7 +179,7 @@ async def test_stdio_speaks_the_protocol_whatever_it_is_told(tmp_path: Path, era
     with (tmp_path / "stderr").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=log,
-            limit=64 * 1024 * 1024, env={**stage.environment(), "SLUICE_WORKERS": "0"},
+            limit=64 * 1024 * 1024, env=stage.environment(),
         )  # fmt: skip
     assert process.stdin and process.stdout
     reader, writer = process.stdout, process.stdin

@@ -94,7 +94,9 @@ def refused(text: str, door: str) -> int:
     return sum(int(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(start))
 
 
-@pytest.mark.parametrize("flags", [(), ("--tls",)], ids=["http", "https"])
+@pytest.mark.parametrize(
+    "flags", [pytest.param((), id="http", marks=pytest.mark.soak), pytest.param(("--tls",), id="https")]
+)
 async def test_half_sent_requests_take_nothing_from_others(tmp_path: Path, flags: tuple[str, ...]) -> None:
     async with server(tmp_path, *flags) as (url, log):
         port = int(url.rpartition(":")[2])

@@ -69,7 +69,10 @@ def replace_database(home: Path) -> None:
     subprocess.run("cp sluice.db backup && mv backup sluice.db", shell=True, cwd=home, check=True)
 
 
-@pytest.mark.parametrize("attack", [delete_log, replace_log, delete_all, replace_database])
+SOAKED = [pytest.param(attack, marks=pytest.mark.soak) for attack in (delete_log, replace_log)]
+
+
+@pytest.mark.parametrize("attack", [delete_all, replace_database, *SOAKED])
 async def test_every_run_that_was_accepted_is_there_after_the_files_were_taken_away_and_a_kill(
     tmp_path: Path, attack: Any
 ) -> None:

@@ -47,7 +47,7 @@ JOBS = [entry for entry in builtin.load() if isinstance(entry.model, LibraryJob)
 
 @pytest.mark.parametrize("entry", JOBS, ids=lambda entry: str(entry.slug))
 def test_a_library_job_runs_where_a_tenant_has_nothing_but_its_data_directory(entry: Any) -> None:
-    staging.stage(orjson.dumps(entry.model.job).decode(), files=RULES)
+    assert staging.stage(orjson.dumps(entry.model.job).decode(), files=RULES).name == entry.model.job["name"]
 
 
 @pytest.mark.parametrize("component", list(REGISTRY), ids=[f"{one.kind}-{one.name}" for one in REGISTRY])

@@ -121,6 +121,10 @@ class Visitor:
     def press(self, name: str | re.Pattern[str], role: str = "button") -> None:
         self.page.get_by_role(role, name=name).first.click()
 
+    def turn(self, view: str) -> None:
+        """See the thing in another way: as a form, as JSON."""
+        self.page.get_by_role("radiogroup", name="View").locator("label").get_by_text(view, exact=True).click()
+
     def fill(self, label: str, text: str) -> None:
         field = self.page.get_by_label(label).first
         if self.page.context.browser.browser_type.name == "chromium":

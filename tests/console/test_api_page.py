@@ -46,4 +46,5 @@ def test_without_a_session_a_key_is_asked_for_and_used(browser: Any, served: Ser
         visitor.page.locator(".modal-ux button.authorize").click()
         visitor.page.locator(".modal-ux button.btn-done").click()
         visitor.press("Execute")
-        visitor.sees('"role": "admin"')
+        assert visitor.sees('"role": "admin"').is_visible()
+        assert served.token not in visitor.page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")

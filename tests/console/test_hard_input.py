@@ -58,6 +58,7 @@ def test_eight_tabs_of_one_browser_are_live_and_hear_what_changes(browser: Any, 
         deploy(served, "heard")
         for tab in tabs:
             tab.get_by_role("link", name="heard").wait_for()
+        assert len({tab.url for tab in tabs}) == 1 and len(visitor.page.context.pages) == TABS
 
 
 def test_a_form_of_200_fields_has_its_conditions_and_checks(visitor: Visitor, served: Served) -> None:
@@ -116,6 +117,26 @@ def test_a_list_of_100_000_rows_keeps_a_few_in_the_document(visitor: Visitor) ->
     assert visitor.page.locator("tbody tr").count() < 100
 
 
+def test_the_engine_sorts_a_list_that_is_not_here_as_a_whole(visitor: Visitor) -> None:
+    asked: list[str | None] = []
+
+    def answer(route: Any) -> None:
+        asked.append(orjson.loads(route.request.post_data).get("sort"))
+        rows = [row | {"name": f"worker-{n}"} for n in range(100)]
+        told = {"items": rows, "next_cursor": "100", "total": MANY}
+        route.fulfill(status=200, content_type="application/json", body=orjson.dumps(told).decode())
+
+    row = {"state": "online", "group": "default", "kind": "local", "jobs": 1, "slots": 64, "labels": [], "restarts": 0}
+    visitor.page.route("**/api/operations/worker_list", answer)
+    visitor.go("workers")
+    table = visitor.page.get_by_role("region", name="Workers", exact=True)
+    for heading, wanted in (("Jobs", "jobs"), ("Jobs", "-jobs"), ("Jobs", None), ("Last heard", "last_heartbeat_at")):
+        with visitor.page.expect_response("**/api/operations/worker_list"):
+            table.locator("th", has_text=heading).get_by_role("button").click()
+        assert asked[-1] == wanted
+    assert table.locator("th[aria-sort=ascending]").inner_text().startswith("Last heard")
+
+
 def test_what_needs_attention_is_decided_by_all_rows(visitor: Visitor) -> None:
     def answer(route: Any) -> None:
         further = orjson.loads(route.request.post_data).get("cursor")
@@ -163,6 +184,7 @@ def test_storage_that_is_full_keeps_nobody_out(browser: Any, served: Served) -> 
         visitor.page.locator("html[data-mantine-color-scheme=dark]").wait_for()
         visitor.go("triggers/wide")
         visitor.page.get_by_label("field_199").wait_for()
+        assert visitor.page.evaluate("Object.keys(localStorage).length") == 0
 
 
 def test_logs_go_on_after_their_worker_was_killed(visitor: Visitor, served: Served) -> None:

@@ -53,6 +53,7 @@ def keep(visitor: Visitor, name: str) -> None:
         made = base64.b64decode(answer["data"])
         if len(made) <= ONE_KIB * KIB:
             break
+    assert len(made) <= ONE_KIB * KIB, name
     PLACE.mkdir(exist_ok=True)
     (PLACE / f"{name}.webp").write_bytes(made)
 

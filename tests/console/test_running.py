@@ -42,9 +42,9 @@ def test_a_trigger_is_run_from_its_form_followed_and_run_again(visitor: Visitor,
     visitor.press("Run again", "link")
     visitor.sees("These are the parameters of")
     assert page.get_by_label("env").first.input_value() == "staging"
-    visitor.press("JSON")
+    visitor.turn("JSON")
     page.get_by_label("Parameters as JSON").fill('{"env": "prod", "depth": 7}')
-    visitor.press("Form")
+    visitor.turn("Form")
     assert page.get_by_label("depth").first.input_value() == "7", "both are views of one value"
     visitor.press("Run Smoke trigger")
     page.wait_for_url(lambda url: "/invocations/" in url and first not in url)
@@ -75,7 +75,7 @@ def test_why_a_run_failed_is_said_where_it_is_looked_for(visitor: Visitor, serve
     visitor.press("Overview", "link")
     visitor.sees(re.compile("in the last hour"), within=".timeline")
     visitor.press("1 run", "link")
-    visitor.sees("astray", within="table")
+    assert visitor.sees("astray", within="table").is_visible()
 
 
 def test_runs_of_messages_are_told_of_their_job(visitor: Visitor, served: Served) -> None:
@@ -84,3 +84,4 @@ def test_runs_of_messages_are_told_of_their_job(visitor: Visitor, served: Served
     visitor.page.locator("main").get_by_role("link", name="Runs").click()
     told = visitor.page.get_by_text(re.compile(r"messages started \d+ runs? of it"))
     told.wait_for(timeout=40_000)  # the engine writes its sums every 10 seconds
+    assert "messages started 0" not in told.inner_text()

@@ -91,7 +91,7 @@ def test_variables_and_keys_of_the_kv_store_are_set_and_shown(visitor: Visitor, 
     visitor.sees("No job keeps anything in the KV store.")
 
 
-def test_a_token_is_told_once_works_and_is_withdrawn(visitor: Visitor, served: Served) -> None:
+def test_a_token_is_told_once_works_and_is_revoked(visitor: Visitor, served: Served) -> None:
     page = visitor.page
     visitor.go("settings/tokens")
     visitor.sees("a browser's session")
@@ -106,8 +106,8 @@ def test_a_token_is_told_once_works_and_is_withdrawn(visitor: Visitor, served: S
     visitor.press("Done")
     page.get_by_role("dialog").wait_for(state="detached")
     assert secret not in page.evaluate("document.documentElement.outerHTML")
-    visitor.press("Withdraw ci of carl")
-    visitor.press("Withdraw this token")
+    visitor.press("Revoke ci of carl")
+    visitor.press("Revoke this token")
     page.get_by_role("row").filter(has_text="carl").wait_for(state="detached")
 
     visitor.press("Audit", "link")

@@ -30,7 +30,7 @@ def test_the_link_that_serve_prints_opens_the_console(browser: Any, served: Serv
         assert visitor.page.url == f"{served.url}/console/"
 
 
-def test_an_api_key_signs_in_and_a_withdrawn_one_signs_out(browser: Any, served: Served) -> None:
+def test_an_api_key_signs_in_and_a_revoked_one_signs_out(browser: Any, served: Served) -> None:
     whose = {"name": "visit", "username": "vera", "role": "user", "tenants": ["default"], "scopes": ["read"]}
     made = served.call("token_create", **whose)
     with visiting(browser, served, expects=(REFUSED,)) as visitor:

@@ -33,16 +33,16 @@ def walk(visitor: Visitor, served: Served) -> None:
     assert page.locator("[id$=-error]", has_text="must be a slug").count() == 1, "at its field"
     visitor.fill("Slug", "checked")
     page.get_by_text(re.compile("do not fit its schema")).wait_for(state="detached")
-    visitor.press("JSON")
+    visitor.turn("JSON")
     text = page.get_by_label("The trigger as JSON").input_value()
     assert '"slug": "checked"' in text, "both are views of one value"
-    visitor.press("Form")
+    visitor.turn("Form")
     schema = '{"type": "object", "properties": {"env": {"type": "string"}}, "required": ["env"]}'
     for broken, why in ((schema[:-1], "is no JSON object"), ("[]", "it is no object")):
         visitor.fill("Parameters (JSON Schema)", broken)
         visitor.press("Publish this trigger")
         page.get_by_role("alert").get_by_text(re.compile(why)).wait_for()
-        visitor.press("JSON")
+        visitor.turn("JSON")
         assert page.get_by_label("Parameters (JSON Schema)").input_value() == broken, "it stays as it was typed"
     assert served.call("trigger_list")["items"] == []
     visitor.fill("Parameters (JSON Schema)", schema)

@@ -37,7 +37,8 @@ def test_what_no_worker_allows_is_a_blocker_that_names_the_setting_and_who_may()
     assert one.code == "closed" and not found.warnings
     assert one.message == "Job one, /input/exec: no worker of group etl runs commands."
     assert one.hint == (
-        "Whoever starts sluice serve can open it: setting allow_exec (SLUICE_ALLOW_EXEC=true), at the next start."
+        "Whoever starts sluice serve can open it: setting allow_exec (sluice.toml, or SLUICE_ALLOW_EXEC=true), "
+        "at the next start."
     )
 
 

@@ -128,7 +128,7 @@ async def test_the_header_travels_with_its_rows_through_a_channel(worker: Worker
     assert found == [{"x": "1", "z": "1"}, {"p": "2", "z": "1"}, {"x": "3", "z": "1"}, {"x": "4", "z": "1"}]
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", [True, pytest.param(False, marks=pytest.mark.soak)])
 async def test_no_row_gets_a_wrong_key_although_the_process_is_killed(tmp_path: Path, packed: bool) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()

@@ -39,6 +39,8 @@ def silent() -> Iterator[TextIO]:
 def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
+    (home / "sluice.toml").write_text("workers = 0\n")
+    (home / "sluice.toml").chmod(0o600)
     return home
 
 
@@ -47,7 +49,7 @@ async def session(home: Path, silent: TextIO, era: str, *flags: str, **more: Any
     """A client of a sluice-mcp process of its own."""
     program = "from mcp_server.cli.main import main_mcp; main_mcp()"
     parameters = StdioServerParameters(
-        command=sys.executable, args=["-c", program, "--home", str(home), *flags], env={"SLUICE_WORKERS": "0"}
+        command=sys.executable, args=["-c", program, "--home", str(home), *flags], env={}
     )
     async with mcp.Client(stdio_client(parameters, errlog=silent), mode=era, **more) as client:
         yield client

@@ -201,7 +201,7 @@ async def test_a_plan_tells_what_its_workers_do_not_open_and_an_apply_is_refused
         await engine.call("workflow_publish", {"slug": "shell", "type": "blueprint"}, ADMIN)
         made = await engine.call("deployment_plan", {"name": "shell", "source": "blueprint:shell"}, ADMIN)
         assert [one["code"] for one in made["blockers"]] == ["closed", "closed"]
-        assert "setting allow_exec (SLUICE_ALLOW_EXEC=true)" in made["blockers"][0]["hint"]
+        assert "setting allow_exec (sluice.toml, or SLUICE_ALLOW_EXEC=true)" in made["blockers"][0]["hint"]
         assert "SLUICE_EGRESS_ALLOW=10.1.2.3" in made["blockers"][1]["hint"]
         with pytest.raises(errors.PlanBlocked, match="no worker of group default runs commands"):
             await apply(engine, made)

@@ -10,10 +10,10 @@ import anyio
 import psutil
 import pytest
 
-from core import errors
+from core import errors, precedence
 from core.engine import Engine
 from core.model.principal import Caller, Principal, Role
-from core.settings import Settings, from_environment
+from core.settings import Settings
 from core.store import audit
 from tests.engines import ADMIN, deploy, engine_on
 from tests.operations.test_reconcile import FIRST, LATER, LISTEN, quiet
@@ -52,7 +52,9 @@ def test_workers_are_told_by_number_or_by_group(monkeypatch: pytest.MonkeyPatch)
     told = Settings.model_validate({"workers": "default=2, etl=1"})
     assert (told.workers, [told.group_of(n) for n in (1, 2, 3, 4)]) == (3, ["default", "default", "etl", "default"])
     monkeypatch.setenv("SLUICE_WORKERS", "etl=2")
-    assert (from_environment().workers, from_environment().group_of(1)) == (2, "etl")
+    monkeypatch.setenv("SLUICE_HOME", "/nowhere")
+    said = precedence.of_operator({})
+    assert (said.workers, said.group_of(1)) == (2, "etl")
     for wrong in ("etl=x", "Etl=1", "=1", "etl=1,", "etl=65", "etl=64,default=1"):
         with pytest.raises(ValueError, match=r"workers|GROUP"):
             Settings.model_validate({"workers": wrong})

@@ -117,7 +117,6 @@ async def test_the_unpacked_bundle_serves_its_tools(tmp_path: Path, allow_write:
         env={
             **os.environ,
             "SLUICE_HOME": str(tmp_path / "home"),
-            "SLUICE_WORKERS": "0",
             "SLUICE_ALLOW_WRITE": allow_write,
         },
         cwd=tmp_path,

@@ -101,7 +101,7 @@ async def undisturbed(template: Path, home: Path, plan_id: str) -> tuple[int, st
 
 @pytest.mark.parametrize(
     ("stride", "instants"),
-    [pytest.param(9, 2, id="ci"), pytest.param(1, 100, id="full", marks=pytest.mark.soak)],
+    [pytest.param(16, 2, id="ci"), pytest.param(1, 100, id="full", marks=pytest.mark.soak)],
 )
 async def test_an_apply_that_is_killed_anywhere_ends_in_the_same_state(
     tmp_path: Path, stride: int, instants: int

@@ -18,7 +18,7 @@ from anyio.abc import Process
 
 from core.model.principal import Caller, Principal, Role, Surface
 from mcp_server import remote
-from mcp_server.cli import stage
+from mcp_server.cli import codes, stage
 from mcp_server.http.tls import Certificate
 from tests import waiting
 
@@ -63,8 +63,9 @@ class Far:
 
     async def fault(self, *words: str, **more: str) -> dict[str, Any]:
         code, out, err = await self.run(*words, "--json", **more)
-        assert code == 1, (words, out, err)
         error: dict[str, Any] = orjson.loads(err)["error"]
+        refused = {kind.code for kind, ends in codes.ERRORS.items() if ends == codes.REFUSED}
+        assert code == (codes.REFUSED if error["code"] in refused else codes.FAILED), (words, out, err)
         return error
 
     def target(self, **how: Any) -> remote.Target:

@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.settings import Settings, data_root_of
 from mcp_server import attach
-from mcp_server.cli import stage
+from mcp_server.cli import arguments, stage
 from tests import engines
 
 TOOLS: Mapping[str, tuple[str, ...]] = {
@@ -102,5 +102,8 @@ class Stage:
 async def open_stage(place: Path) -> AsyncIterator[Stage]:
     """A stage with a new home below `place`."""
     with engines.served(place / "home", WORKERS), (place / "errors.log").open("w") as errors:
-        async with attach.open_visit(Settings(home=place / "home")) as behind, AsyncExitStack() as stack:
+        async with (
+            attach.open_visit(place / "home", lambda: Settings(home=place / "home"), arguments.DECLARED) as behind,
+            AsyncExitStack() as stack,
+        ):
             yield Stage(place / "home", behind, stack, errors if "-s" not in sys.argv else sys.stderr)

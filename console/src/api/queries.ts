@@ -1,7 +1,7 @@
 // Reads of the engine as React queries: kept by tenant, operation and arguments, asked anew when a notice says so.
 
 import { type Query, type UseQueryResult, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect } from "react";
+import { useEffect, useState } from "react";
 import { useTenant } from "../parts/session";
 import { type Args, call, type Name, type Problem, type Result, type RowOf } from "./client";
 
@@ -46,13 +46,16 @@ interface Page<Row> {
 /** A list, page by page: its rows so far, and how to get more. */
 export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, reading: Reading = {}) {
   const tenant = useTenant();
+  const [sort, setSort] = useState<string>();
+  const order = sort ? { sort } : {};
   const query = useInfiniteQuery<Page<RowOf<N>>, Problem>({
-    queryKey: [tenant, name, args],
+    queryKey: [tenant, name, { ...args, ...order }],
     queryFn: ({ signal, pageParam }) => {
       const page = pageParam ? { cursor: pageParam } : {};
-      return call(name, { limit: 100, ...args, ...page } as unknown as Args<N>, { tenant, signal }) as Promise<
-        Page<RowOf<N>>
-      >;
+      return call(name, { limit: 100, ...args, ...order, ...page } as unknown as Args<N>, {
+        tenant,
+        signal,
+      }) as Promise<Page<RowOf<N>>>;
     },
     initialPageParam: "",
     getNextPageParam: (last) => last.next_cursor || undefined,
@@ -66,7 +69,7 @@ export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, 
     if (more) void fetchNextPage();
   }, [more, fetchNextPage]);
   const rows = query.data?.pages.flatMap((page) => page.items) ?? [];
-  return { ...query, rows, total: query.data?.pages[0]?.total };
+  return { ...query, rows, total: query.data?.pages[0]?.total, by: { sort, set: setSort } };
 }
 
 /** Ask anew what begins with these names, for what no notice tells: after a write of this page. */

@@ -5,7 +5,7 @@ import type { EditorView } from "@codemirror/view";
 import { keymap } from "@codemirror/view";
 import { Button } from "@mantine/core";
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useMemo, useRef, useState } from "react";
 import { useAct } from "../api/act";
 import { call } from "../api/client";
 import { Head, Refusal } from "../parts/Page";
@@ -13,10 +13,11 @@ import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
 import { Conflict } from "./Conflict";
 import { useChecked } from "./checking";
-import { type Copy, find, forget, keep, nameOf } from "./copies";
+import { nameOf } from "./copies";
 import { type Theirs, useOthers } from "./others";
 import { project } from "./project";
 import { useCompletion } from "./useCompletion";
+import { CopyNotes, useCopy } from "./useCopy";
 import { Workbench } from "./Workbench";
 
 export interface Opened {
@@ -27,8 +28,6 @@ export interface Opened {
   revision: number;
 }
 
-const KEEP_MS = 400;
-
 export function Editor({ opened }: { opened: Opened }) {
   const tenant = useTenant();
   const navigate = useNavigate();
@@ -36,8 +35,6 @@ export function Editor({ opened }: { opened: Opened }) {
   const [text, setText] = useState(opened.text);
   const [saved, setSaved] = useState(opened.text);
   const [base, setBase] = useState(opened.revision);
-  const [offer, setOffer] = useState<Copy | null>(() => find(name, opened.text));
-  const [room, setRoom] = useState(true);
   const [comparing, setComparing] = useState<Theirs | null>(null);
   const [view, setView] = useState<EditorView | null>(null);
   const { act, busy, problem, setProblem } = useAct();
@@ -45,30 +42,9 @@ export function Editor({ opened }: { opened: Opened }) {
   const projected = useMemo(() => project(text), [text]);
   const picture = "picture" in projected ? projected.picture : null;
   const dirty = text !== saved;
+  const kept = useCopy(name, { text, saved, base });
   const fresh = opened.slug === "";
   const others = useOthers(opened, base, busy);
-
-  // A copy for a crash: written shortly after each key, and at once when the page goes.
-  const copy = useRef({ name, text, base, dirty: false, offered: false });
-  copy.current = { name, text, base, dirty, offered: offer !== null };
-  const write = useCallback(() => {
-    const { name, text, base, dirty, offered } = copy.current;
-    if (offered) return; // what is kept is not decided on yet
-    if (dirty) setRoom(keep(name, { text, base, at: new Date().toISOString() }));
-    else forget(name);
-  }, []);
-  useEffect(() => {
-    if (!dirty) return write();
-    const wait = setTimeout(write, text ? KEEP_MS : 0);
-    return () => clearTimeout(wait);
-  }, [text, dirty, write]);
-  useEffect(() => {
-    window.addEventListener("pagehide", write);
-    return () => {
-      window.removeEventListener("pagehide", write);
-      write();
-    };
-  }, [write]);
 
   const replace = (whole: string) =>
     view?.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: whole }, userEvent: "input.replace" });
@@ -86,7 +62,7 @@ export function Editor({ opened }: { opened: Opened }) {
     act(async () => {
       const same = !fresh && (!picture || (picture.slug === opened.slug && picture.kind === opened.kind));
       const done = await call("workflow_save_draft", { document: text, base_revision: same ? base : 0 }, { tenant });
-      forget(name);
+      kept.settle();
       setBase(done.draft_revision);
       setSaved(text);
       if (!same) await navigate({ to: "/workflows/$kind/$slug/edit", params: { kind: done.type, slug: done.slug } });
@@ -151,7 +127,12 @@ export function Editor({ opened }: { opened: Opened }) {
             >
               Versions
             </Button>
-            <Button variant={dirty || fresh ? "filled" : "light"} loading={busy} onClick={() => void save()}>
+            <Button
+              variant={dirty || fresh ? "filled" : "light"}
+              loading={busy}
+              disabled={kept.offer !== null}
+              onClick={() => void save()}
+            >
               Save draft
             </Button>
             <Button
@@ -165,39 +146,14 @@ export function Editor({ opened }: { opened: Opened }) {
           </>
         }
       />
-      {offer && (
-        <div className="note warning" role="alert">
-          <p>
-            This browser has a text of this document from {new Date(offer.at).toLocaleString()} that was not saved
-            {offer.base !== base ? `; it began with revision ${offer.base}` : ""}.
-          </p>
-          <div className="filters">
-            <Button
-              onClick={() => {
-                replace(offer.text);
-                setBase(offer.base);
-                setOffer(null);
-              }}
-            >
-              Go on with it
-            </Button>
-            <Button
-              variant="subtle"
-              onClick={() => {
-                forget(name);
-                setOffer(null);
-              }}
-            >
-              Throw it away
-            </Button>
-          </div>
-        </div>
-      )}
-      {!room && (
-        <div className="note warning">
-          This browser has no room for a copy of what you type; save before you leave this page.
-        </div>
-      )}
+      <CopyNotes
+        kept={kept}
+        base={base}
+        take={(copy) => {
+          replace(copy.text);
+          setBase(copy.base);
+        }}
+      />
       {others.gone && (
         <div className="note warning" role="alert">
           <p>This draft is gone: somebody published it or threw it away. What you typed is still here.</p>
@@ -224,7 +180,7 @@ export function Editor({ opened }: { opened: Opened }) {
         change={setText}
         projected={projected}
         report={checked.report}
-        readOnly={offer !== null}
+        readOnly={kept.offer !== null}
         view={view}
         setView={setView}
         extensions={extensions}

@@ -1,7 +1,8 @@
 // How a step spreads its events: the outputs, and which values of a field go where.
 
-import { Button, Select, TextInput } from "@mantine/core";
-import { useState } from "react";
+import { Select } from "@mantine/core";
+import { Small } from "../parts/Small";
+import { Adder } from "./Adder";
 import { addOutput } from "./gestures";
 import type { Op } from "./ops";
 import type { Picture, Step } from "./project";
@@ -14,8 +15,6 @@ interface Given {
 }
 
 export function Routes({ picture, step, edit }: Given) {
-  const [output, setOutput] = useState("");
-  const [value, setValue] = useState("");
   const dispatch = step.dispatch;
   if (!dispatch) return null;
   const at = (...more: string[]) => ["steps", step.index, "dispatch", ...more];
@@ -28,35 +27,15 @@ export function Routes({ picture, step, edit }: Given) {
         <div key={name} className="route">
           <code>{name}</code> → <code>{step.out[name]}</code>
           {dispatch.mode === "conditional" && !routed.has(name) && <span className="state warning">no route</span>}
-          <Button
-            variant="subtle"
-            size="compact-xs"
-            aria-label={`Remove output ${name}`}
+          <Small
+            label={`Remove output ${name}`}
             onClick={() => edit([{ do: "remove", at: ["steps", step.index, "out", name] }])}
           >
             ×
-          </Button>
+          </Small>
         </div>
       ))}
-      <div className="filters">
-        <TextInput
-          aria-label="Name of a new output"
-          placeholder="new output"
-          value={output}
-          w={140}
-          onChange={(event) => setOutput(event.currentTarget.value)}
-        />
-        <Button
-          variant="light"
-          disabled={!output || output in step.out}
-          onClick={() => {
-            edit(addOutput(picture, step, output));
-            setOutput("");
-          }}
-        >
-          Add output
-        </Button>
-      </div>
+      <Adder what="output" may={(name) => !(name in step.out)} add={(name) => edit(addOutput(picture, step, name))} />
       {dispatch.mode === "conditional" && (
         <>
           <Field
@@ -73,35 +52,20 @@ export function Routes({ picture, step, edit }: Given) {
                 allowDeselect={false}
                 onChange={(next) => next && edit([{ do: "set", at: at("routes", one), value: next }])}
               />
-              <Button
-                variant="subtle"
-                size="compact-xs"
-                aria-label={`Remove the route of ${one}`}
+              <Small
+                label={`Remove the route of ${one}`}
                 onClick={() => edit([{ do: "remove", at: at("routes", one) }])}
               >
                 ×
-              </Button>
+              </Small>
             </div>
           ))}
-          <div className="filters">
-            <TextInput
-              aria-label="Value of a new route"
-              placeholder="value"
-              value={value}
-              w={140}
-              onChange={(event) => setValue(event.currentTarget.value)}
-            />
-            <Button
-              variant="light"
-              disabled={!value || !outputs.length || value in dispatch.routes}
-              onClick={() => {
-                edit([{ do: "set", at: at("routes", value), value: outputs[0] }]);
-                setValue("");
-              }}
-            >
-              Add route
-            </Button>
-          </div>
+          <Adder
+            what="route"
+            part="Value"
+            may={(value) => outputs.length > 0 && !(value in dispatch.routes)}
+            add={(value) => edit([{ do: "set", at: at("routes", value), value: outputs[0] }])}
+          />
           <Select
             label="Every other value goes to"
             data={outputs}

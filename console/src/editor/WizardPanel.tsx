@@ -1,7 +1,9 @@
 // What a deployment is asked for: the fields in their order, and the document's own name.
 
-import { Button, Checkbox, Select, TextInput } from "@mantine/core";
+import { Button, Checkbox, Select } from "@mantine/core";
 import { useState } from "react";
+import { Small } from "../parts/Small";
+import { Adder } from "./Adder";
 import { unused } from "./gestures";
 import type { Op } from "./ops";
 import type { Picture, WizardField } from "./project";
@@ -17,7 +19,6 @@ const TYPES = ["string", "path", "integer", "number", "boolean"];
 export function WizardPanel({ picture, edit }: Given) {
   const [open, setOpen] = useState<number | null>(null);
   const [dragged, setDragged] = useState<number | null>(null);
-  const [name, setName] = useState("");
   const fields = picture.wizard;
   const move = (from: number, to: number) => {
     if (to < 0 || to >= fields.length || from === to) return;
@@ -46,53 +47,36 @@ export function WizardPanel({ picture, edit }: Given) {
               {one.required ? ", required" : ""}
             </span>
             <span className="moves">
-              <Button
-                variant="subtle"
-                size="compact-xs"
-                aria-label={`Move ${one.field} up`}
+              <Small
+                label={`Move ${one.field} up`}
                 disabled={one.index === 0}
                 onClick={() => move(one.index, one.index - 1)}
               >
                 ↑
-              </Button>
-              <Button
-                variant="subtle"
-                size="compact-xs"
-                aria-label={`Move ${one.field} down`}
+              </Small>
+              <Small
+                label={`Move ${one.field} down`}
                 disabled={one.index === fields.length - 1}
                 onClick={() => move(one.index, one.index + 1)}
               >
                 ↓
-              </Button>
+              </Small>
             </span>
             {open === one.index && <Asked field={one} edit={edit} />}
           </li>
         ))}
       </ol>
       {!fields.length && <p className="quiet">Nothing: it is deployed as it is.</p>}
-      <div className="filters">
-        <TextInput
-          aria-label="Name of a new field"
-          placeholder="new field"
-          value={name}
-          w={140}
-          onChange={(event) => setName(event.currentTarget.value)}
-        />
-        <Button
-          variant="light"
-          disabled={!name}
-          onClick={() => {
-            const field = unused(
-              name,
-              fields.map((one) => one.field),
-            );
-            edit([{ do: "add", at: ["wizard"], value: { field } }]);
-            setName("");
-          }}
-        >
-          Add field
-        </Button>
-      </div>
+      <Adder
+        what="field"
+        add={(name) => {
+          const field = unused(
+            name,
+            fields.map((one) => one.field),
+          );
+          edit([{ do: "add", at: ["wizard"], value: { field } }]);
+        }}
+      />
       <p className="quiet">Choose a step or a way in the picture to see more of it.</p>
     </section>
   );

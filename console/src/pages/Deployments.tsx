@@ -48,31 +48,32 @@ export function Deployments() {
               label="Deployments"
               rows={list.rows}
               id={(row) => row.name}
+              by={list.by}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
                 {
                   title: "Health",
-                  key: (row) => row.health,
+                  field: "health",
                   cell: (row) => <State word={row.health === "gone" ? row.state : row.health} title={row.reason} />,
                 },
                 {
                   title: "Name",
-                  key: (row) => row.name,
+                  field: "name",
                   cell: (row) => (
                     <Link to="/deployments/$name" params={{ name: row.name }}>
                       <code>{row.name}</code>
                     </Link>
                   ),
                 },
-                { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
-                { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
+                { title: "Since", field: "since", cell: (row) => <Age at={row.since} /> },
+                { title: "State", field: "state", cell: (row) => <State word={row.state} /> },
                 { title: "Workloads up", cell: (row) => row.workloads, number: true },
-                { title: "Drift", key: (row) => row.drift, cell: (row) => row.drift, number: true },
-                { title: "Revision", key: (row) => row.revision, cell: (row) => row.revision, number: true },
-                { title: "Source", key: (row) => row.source, cell: (row) => <code>{row.source}</code> },
-                { title: "Changed", key: (row) => row.updated_at, cell: (row) => <Age at={row.updated_at} /> },
-                { title: "By", key: (row) => row.updated_by, cell: (row) => row.updated_by },
+                { title: "Drift", field: "drift", cell: (row) => row.drift, number: true },
+                { title: "Revision", field: "revision", cell: (row) => row.revision, number: true },
+                { title: "Source", field: "source", cell: (row) => <code>{row.source}</code> },
+                { title: "Changed", field: "updated_at", cell: (row) => <Age at={row.updated_at} /> },
+                { title: "By", field: "updated_by", cell: (row) => row.updated_by },
               ]}
             />
           ) : wanted.query || wanted.state ? (

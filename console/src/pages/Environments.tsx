@@ -29,7 +29,7 @@ export function Environments() {
               <State word={row.in_sync ? "healthy" : "degraded"} title={row.in_sync ? "as its files say" : "drift"} />
             ),
           },
-          { title: "Environment", key: (row) => row.environment, cell: (row) => <code>{row.environment || "–"}</code> },
+          { title: "Environment", field: "environment", cell: (row) => <code>{row.environment || "–"}</code> },
           { title: "Commit", cell: (row) => <code>{row.commit_sha?.slice(0, 12) ?? "–"}</code> },
           { title: "Last run", cell: (row) => <LastRun run={row.last_run} /> },
           {

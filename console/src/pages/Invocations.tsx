@@ -31,7 +31,7 @@ export function InvocationRows({ rows, live = false, more, total }: Given) {
       total={total}
       id={(row) => row.invocation_id}
       columns={[
-        { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
+        { title: "State", field: "state", cell: (row) => <State word={row.state} /> },
         {
           title: "Run",
           cell: (row) => (
@@ -40,9 +40,9 @@ export function InvocationRows({ rows, live = false, more, total }: Given) {
             </Link>
           ),
         },
-        { title: "Trigger", key: (row) => row.trigger_slug, cell: (row) => <code>{row.trigger_slug}</code> },
-        { title: "Asked", key: (row) => row.requested_at, cell: (row) => <Age at={row.requested_at} /> },
-        { title: "Took, ms", key: (row) => row.duration_ms, cell: (row) => row.duration_ms ?? "–", number: true },
+        { title: "Trigger", field: "trigger_slug", cell: (row) => <code>{row.trigger_slug}</code> },
+        { title: "Asked", field: "requested_at", cell: (row) => <Age at={row.requested_at} /> },
+        { title: "Took, ms", field: "duration_ms", cell: (row) => row.duration_ms ?? "–", number: true },
         { title: "By", cell: (row) => row.caller.username },
         { title: "Through", cell: (row) => row.surface },
         { title: "Tries", cell: (row) => row.attempts, number: true },

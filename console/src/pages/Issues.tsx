@@ -72,8 +72,8 @@ function Alerts() {
         rows={list.rows}
         id={(row) => row.id}
         columns={[
-          { title: "At", key: (row) => row.at, cell: (row) => <Age at={row.at} /> },
-          { title: "Job", key: (row) => row.job_name, cell: (row) => <code>{row.job_name}</code> },
+          { title: "At", field: "at", cell: (row) => <Age at={row.at} /> },
+          { title: "Job", field: "job_name", cell: (row) => <code>{row.job_name}</code> },
           { title: "Worker", cell: (row) => row.worker_id },
           { title: "Says", cell: (row) => <code>{coded(row.message_data).slice(0, 200)}</code> },
         ]}

@@ -21,7 +21,7 @@ const WHY: Record<string, string> = {
   stale: "has moved since this plan was made, so what it says is not what would happen.",
   applied: "was brought to this plan; a plan is applied once.",
   expired: "may be another by now: this plan is too old.",
-  discarded: "is as it was: this plan was withdrawn.",
+  discarded: "is as it was: this plan was discarded.",
 };
 
 /** To the form with what the plan was made for; a removal and a way back have no form, and are planned at once. */

@@ -39,7 +39,7 @@ export function Plans() {
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
-                { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
+                { title: "State", field: "state", cell: (row) => <State word={row.state} /> },
                 {
                   title: "Plan",
                   cell: (row) => (
@@ -48,10 +48,10 @@ export function Plans() {
                     </Link>
                   ),
                 },
-                { title: "Deployment", key: (row) => row.name, cell: (row) => <code>{row.name}</code> },
+                { title: "Deployment", field: "name", cell: (row) => <code>{row.name}</code> },
                 { title: "On revision", cell: (row) => row.base_revision, number: true },
-                { title: "Made", key: (row) => row.created_at, cell: (row) => <Age at={row.created_at} /> },
-                { title: "By", key: (row) => row.by, cell: (row) => row.by },
+                { title: "Made", field: "created_at", cell: (row) => <Age at={row.created_at} /> },
+                { title: "By", field: "by", cell: (row) => row.by },
                 { title: "Ends", cell: (row) => (row.state === "open" ? <Age at={row.expires_at} /> : "–") },
               ]}
             />

@@ -88,11 +88,11 @@ export function Schedule() {
                 rows={schedule.runs}
                 id={(row) => row.run_id}
                 columns={[
-                  { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
-                  { title: "Cause", key: (row) => row.cause, cell: (row) => row.cause },
+                  { title: "State", field: "state", cell: (row) => <State word={row.state} /> },
+                  { title: "Cause", field: "cause", cell: (row) => row.cause },
                   { title: "For", cell: (row) => (row.scheduled_for ? full(row.scheduled_for) : "–") },
-                  { title: "Started", key: (row) => row.started_at, cell: (row) => <Age at={row.started_at} /> },
-                  { title: "Ended", key: (row) => row.ended_at, cell: (row) => <Age at={row.ended_at} /> },
+                  { title: "Started", field: "started_at", cell: (row) => <Age at={row.started_at} /> },
+                  { title: "Ended", field: "ended_at", cell: (row) => <Age at={row.ended_at} /> },
                   { title: "Runs", cell: (row) => row.count ?? 1, number: true },
                   {
                     title: "Logs",

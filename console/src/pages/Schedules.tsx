@@ -1,6 +1,6 @@
 // What runs by the clock: as a list, and as the days around now.
 
-import { Button } from "@mantine/core";
+import { SegmentedControl } from "@mantine/core";
 import { useQueries } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { call, type Problem, type Schemas } from "../api/client";
@@ -28,13 +28,13 @@ export function Schedules() {
   return (
     <>
       <Head title="Schedules" state={<span className="quiet">Times in {zoneName()}</span>} />
-      <div className="filters" role="group" aria-label="View">
-        <Button variant={view ? "subtle" : "light"} aria-pressed={!view} onClick={() => say({ view: undefined })}>
-          List
-        </Button>
-        <Button variant={view ? "light" : "subtle"} aria-pressed={!!view} onClick={() => say({ view: "calendar" })}>
-          Calendar
-        </Button>
+      <div className="filters">
+        <SegmentedControl
+          aria-label="View"
+          data={["List", "Calendar"]}
+          value={view ? "Calendar" : "List"}
+          onChange={(next) => say({ view: next === "Calendar" ? "calendar" : undefined })}
+        />
       </div>
       <Read of={list}>
         {() =>
@@ -50,6 +50,7 @@ export function Schedules() {
               label="Schedules"
               rows={list.rows}
               id={(row) => row.name}
+              by={list.by}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
@@ -60,7 +61,7 @@ export function Schedules() {
                 },
                 {
                   title: "Job",
-                  key: (row) => row.name,
+                  field: "name",
                   cell: (row) => (
                     <Link to="/schedules/$name" params={{ name: row.name }}>
                       <code>{row.name}</code>
@@ -69,7 +70,7 @@ export function Schedules() {
                 },
                 {
                   title: "Deployment",
-                  key: (row) => row.deployment,
+                  field: "deployment",
                   cell: (row) =>
                     row.deployment ? (
                       <Link to="/deployments/$name" params={{ name: row.deployment }}>
@@ -81,15 +82,15 @@ export function Schedules() {
                 },
                 { title: "Schedule", cell: (row) => row.schedule },
                 { title: "Next", key: (row) => row.next[0], cell: (row) => <Age at={row.next[0]} due /> },
-                { title: "Last", key: (row) => row.last_scheduled, cell: (row) => <Age at={row.last_scheduled} /> },
+                { title: "Last", field: "last_scheduled", cell: (row) => <Age at={row.last_scheduled} /> },
                 {
                   title: "Last run",
                   cell: (row) => (row.last_run ? <State word={row.last_run.ok ? "succeeded" : "failed"} /> : "–"),
                 },
                 { title: "Last success", cell: (row) => <Age at={row.last_success_at} /> },
-                { title: "Failed in a row", key: (row) => row.failures, cell: (row) => row.failures, number: true },
-                { title: "Missed", key: (row) => row.missed, cell: (row) => row.missed, number: true },
-                { title: "Skipped", key: (row) => row.skipped, cell: (row) => row.skipped, number: true },
+                { title: "Failed in a row", field: "failures", cell: (row) => row.failures, number: true },
+                { title: "Missed", field: "missed", cell: (row) => row.missed, number: true },
+                { title: "Skipped", field: "skipped", cell: (row) => row.skipped, number: true },
               ]}
             />
           )

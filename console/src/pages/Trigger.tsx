@@ -1,6 +1,6 @@
 // One trigger: its form, which is its schema; running it; and its earlier runs.
 
-import { Button, Textarea } from "@mantine/core";
+import { Button, SegmentedControl, Textarea } from "@mantine/core";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useMemo, useRef, useState } from "react";
 import { useAct } from "../api/act";
@@ -193,28 +193,19 @@ function Run({ trigger, tenant, before }: { trigger: Shown; tenant: string; befo
           <Names title="Changed by you" names={[...Object.keys(yours.params), ...yours.unset]} />
         </div>
       )}
-      <div className="filters" role="group" aria-label="View">
-        <Button
-          variant={text === null ? "light" : "subtle"}
-          aria-pressed={text === null}
-          onClick={() => {
-            if (text === null) return;
+      <div className="filters">
+        <SegmentedControl
+          aria-label="View"
+          data={["Form", "JSON"]}
+          value={text === null ? "Form" : "JSON"}
+          onChange={(view) => {
+            if (view === "JSON") return setText(json);
             const parsed = fromText();
-            if (parsed) {
-              change(parsed);
-              setText(null);
-            }
+            if (!parsed) return;
+            change(parsed);
+            setText(null);
           }}
-        >
-          Form
-        </Button>
-        <Button
-          variant={text === null ? "subtle" : "light"}
-          aria-pressed={text !== null}
-          onClick={() => text === null && setText(json)}
-        >
-          JSON
-        </Button>
+        />
         <Copy slug={trigger.slug} tenant={tenant} params={params} tool={trigger.tool_name} />
       </div>
       {text === null ? (

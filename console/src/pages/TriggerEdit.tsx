@@ -1,6 +1,6 @@
 // Publish a trigger, or revise one: a form or JSON, what differs from the present revision, and whether its job is up.
 
-import { Button, Textarea } from "@mantine/core";
+import { Button, SegmentedControl, Textarea } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
 import { useRef, useState } from "react";
 import { useAct } from "../api/act";
@@ -110,30 +110,22 @@ function Form({ first, present, revision }: Given) {
   return (
     <>
       <Head title={title} />
-      <div className="filters" role="group" aria-label="View">
-        <Button
-          variant={text === null ? "light" : "subtle"}
-          aria-pressed={text === null}
-          onClick={() => {
-            const parsed = text === null ? null : fromText();
-            if (!parsed) return;
-            setWanted(parsed);
-            setText(null);
-          }}
-        >
-          Form
-        </Button>
-        <Button
-          variant={text === null ? "subtle" : "light"}
-          aria-pressed={text !== null}
-          onClick={() => {
-            const said = text === null ? fromFields() : null;
+      <SegmentedControl
+        aria-label="View"
+        data={["Form", "JSON"]}
+        value={text === null ? "Form" : "JSON"}
+        onChange={(view) => {
+          if (view === "JSON") {
+            const said = fromFields();
             if (said) setText(JSON.stringify(said, null, 2));
-          }}
-        >
-          JSON
-        </Button>
-      </div>
+            return;
+          }
+          const parsed = fromText();
+          if (!parsed) return;
+          setWanted(parsed);
+          setText(null);
+        }}
+      />
       <form
         noValidate
         onSubmit={(event) => {

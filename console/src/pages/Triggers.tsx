@@ -66,6 +66,7 @@ export function Triggers() {
               label="Triggers"
               rows={list.rows}
               id={(row) => row.slug}
+              by={list.by}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
@@ -77,16 +78,16 @@ export function Triggers() {
                     </Link>
                   ),
                 },
-                { title: "Slug", cell: (row) => <code>{row.slug}</code> },
+                { title: "Slug", field: "slug", cell: (row) => <code>{row.slug}</code> },
                 { title: "What it does", cell: (row) => row.description },
-                { title: "Effect", cell: (row) => EFFECTS[row.effect] ?? row.effect },
+                { title: "Effect", field: "effect", cell: (row) => EFFECTS[row.effect] ?? row.effect },
                 {
                   title: "Target",
                   cell: (row) => <State word={row.target_up ? "running" : "offline"} title={row.target_job_name} />,
                 },
                 { title: "Offered", cell: (row) => surfacesOf(row.publication) },
                 { title: "May I run it", cell: (row) => (row.may_run ? "yes" : "no") },
-                { title: "Revision", cell: (row) => row.revision, number: true },
+                { title: "Revision", field: "revision", cell: (row) => row.revision, number: true },
               ]}
             />
           ) : (

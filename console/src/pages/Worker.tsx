@@ -89,7 +89,7 @@ export function Worker() {
                       rows={overrides.rows}
                       id={(row) => row.key}
                       columns={[
-                        { title: "Key", key: (row) => row.key, cell: (row) => <code>{row.key}</code> },
+                        { title: "Key", field: "key", cell: (row) => <code>{row.key}</code> },
                         { title: "Value", cell: (row) => <code>{coded(row.value)}</code> },
                         { title: "Changed", cell: (row) => <Age at={row.updated_at} /> },
                         { title: "By", cell: (row) => row.updated_by },

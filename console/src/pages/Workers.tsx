@@ -27,24 +27,24 @@ const STATES = ["online", "draining", "offline", "lost"] as const;
 const COLUMNS: Column<WorkerRow>[] = [
   {
     title: "State",
-    key: (row) => row.state,
+    field: "state",
     cell: (row) => <State word={workerWord(row)} />,
   },
   {
     title: "Worker",
-    key: (row) => row.name,
+    field: "name",
     cell: (row) => (
       <Link to="/workers/$name" params={{ name: row.name }}>
         <code>{row.name}</code>
       </Link>
     ),
   },
-  { title: "Group", key: (row) => row.group, cell: (row) => <code>{row.group}</code> },
-  { title: "Kind", key: (row) => row.kind, cell: (row) => row.kind },
-  { title: "Jobs", key: (row) => row.jobs, cell: (row) => row.jobs, number: true },
-  { title: "Slots", key: (row) => row.slots, cell: (row) => row.slots, number: true },
-  { title: "Last heard", key: (row) => row.last_heartbeat_at, cell: (row) => <Age at={row.last_heartbeat_at} /> },
-  { title: "Restarts", key: (row) => row.restarts, cell: (row) => row.restarts, number: true },
+  { title: "Group", field: "group", cell: (row) => <code>{row.group}</code> },
+  { title: "Kind", field: "kind", cell: (row) => row.kind },
+  { title: "Jobs", field: "jobs", cell: (row) => row.jobs, number: true },
+  { title: "Slots", field: "slots", cell: (row) => row.slots, number: true },
+  { title: "Last heard", field: "last_heartbeat_at", cell: (row) => <Age at={row.last_heartbeat_at} /> },
+  { title: "Restarts", field: "restarts", cell: (row) => row.restarts, number: true },
   { title: "Sandbox", cell: (row) => row.sandbox },
   { title: "Labels", cell: (row) => row.labels.join(", ") },
 ];
@@ -81,6 +81,7 @@ export function Workers() {
               label="Workers"
               rows={list.rows}
               id={(row) => row.name}
+              by={list.by}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={COLUMNS}
@@ -103,10 +104,10 @@ export function Workers() {
               rows={groups.rows}
               id={(row) => row.name}
               columns={[
-                { title: "Group", key: (row) => row.name, cell: (row) => <code>{row.name}</code> },
+                { title: "Group", field: "name", cell: (row) => <code>{row.name}</code> },
                 { title: "Workers online", cell: (row) => `${row.online} of ${row.workers.length}`, number: true },
-                { title: "Jobs", key: (row) => row.jobs, cell: (row) => row.jobs, number: true },
-                { title: "Slots", key: (row) => row.capacity, cell: (row) => row.capacity, number: true },
+                { title: "Jobs", field: "jobs", cell: (row) => row.jobs, number: true },
+                { title: "Slots", field: "capacity", cell: (row) => row.capacity, number: true },
                 { title: "Labels", cell: (row) => row.labels.join(", ") },
                 { title: "Tenants", cell: (row) => row.tenants.map((one) => (one === "*" ? "all" : one)).join(", ") },
               ]}

@@ -53,6 +53,7 @@ export function Workflows() {
               label="Workflows"
               rows={list.rows}
               id={(row) => `${row.type}:${row.slug}`}
+              by={list.by}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
@@ -64,9 +65,9 @@ export function Workflows() {
                     </Link>
                   ),
                 },
-                { title: "Slug", cell: (row) => <code>{row.slug}</code> },
-                { title: "Kind", cell: (row) => row.type },
-                { title: "State", cell: (row) => <State word={row.state} /> },
+                { title: "Slug", field: "slug", cell: (row) => <code>{row.slug}</code> },
+                { title: "Kind", field: "type", cell: (row) => row.type },
+                { title: "State", field: "state", cell: (row) => <State word={row.state} /> },
                 { title: "Version", cell: (row) => row.version ?? "–", number: true },
                 {
                   title: "Draft",
@@ -79,9 +80,9 @@ export function Workflows() {
                       </Link>
                     ),
                 },
-                { title: "Source", cell: (row) => row.source },
-                { title: "Changed", cell: (row) => <Age at={row.updated_at} /> },
-                { title: "By", cell: (row) => row.updated_by ?? "–" },
+                { title: "Source", field: "source", cell: (row) => row.source },
+                { title: "Changed", field: "updated_at", cell: (row) => <Age at={row.updated_at} /> },
+                { title: "By", field: "updated_by", cell: (row) => row.updated_by ?? "–" },
               ]}
             />
           ) : wanted.type || wanted.state || wanted.query || source !== "local" ? (

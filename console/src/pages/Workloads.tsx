@@ -43,6 +43,7 @@ export function Workloads() {
               label="Workloads"
               rows={list.rows}
               id={(row) => row.workload}
+              by={list.by}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={workloadColumns(

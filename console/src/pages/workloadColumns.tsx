@@ -23,14 +23,14 @@ interface Shown {
 const COLUMNS = {
   health: {
     title: "Health",
-    key: (row) => row.health,
+    field: "health",
     cell: (row) => <State word={row.health ?? "progressing"} title={row.reason} />,
   },
-  job: { title: "Job", key: (row) => row.job, cell: (row) => <code>{row.job}</code> },
-  replica: { title: "Replica", key: (row) => row.replica, cell: (row) => row.replica, number: true },
+  job: { title: "Job", field: "job", cell: (row) => <code>{row.job}</code> },
+  replica: { title: "Replica", field: "replica", cell: (row) => row.replica, number: true },
   deployment: {
     title: "Deployment",
-    key: (row) => row.deployment,
+    field: "deployment",
     cell: (row) =>
       row.deployment ? (
         <Link to="/deployments/$name" params={{ name: row.deployment }}>
@@ -40,10 +40,10 @@ const COLUMNS = {
         "–"
       ),
   },
-  state: { title: "State", key: (row) => row.state, cell: (row) => <State word={row.state} /> },
+  state: { title: "State", field: "state", cell: (row) => <State word={row.state} /> },
   worker: {
     title: "Worker",
-    key: (row) => row.worker,
+    field: "worker",
     cell: (row) =>
       row.worker ? (
         <Link to="/workers/$name" params={{ name: row.worker }}>
@@ -53,10 +53,10 @@ const COLUMNS = {
         "–"
       ),
   },
-  group: { title: "Group", key: (row) => row.group, cell: (row) => row.group },
-  version: { title: "Version", key: (row) => row.version, cell: (row) => <code>{row.version}</code> },
-  restarts: { title: "Restarts", key: (row) => row.restarts, cell: (row) => row.restarts, number: true },
-  since: { title: "Since", key: (row) => row.since, cell: (row) => <Age at={row.since} /> },
+  group: { title: "Group", field: "group", cell: (row) => row.group },
+  version: { title: "Version", field: "version", cell: (row) => <code>{row.version}</code> },
+  restarts: { title: "Restarts", field: "restarts", cell: (row) => row.restarts, number: true },
+  since: { title: "Since", field: "since", cell: (row) => <Age at={row.since} /> },
   logs: {
     title: "Logs",
     cell: (row) => <Link to={`/logs?of=${encodeURIComponent(`${row.job}#${row.replica}`)}`}>Logs</Link>,

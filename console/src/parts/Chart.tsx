@@ -2,7 +2,7 @@
 
 import "./Chart.css";
 import { rate } from "../words/numbers";
-import { full } from "../words/times";
+import { clock, dayOf, full } from "../words/times";
 
 export interface Point {
   at: number;
@@ -39,10 +39,10 @@ export function pathOf(points: Point[], most: number): string {
 }
 
 const DAY_MS = 86_400_000;
-const clockOf = (at: number, long: boolean) =>
-  new Intl.DateTimeFormat(undefined, { ...(long ? { dateStyle: "short" } : {}), timeStyle: "short" }).format(
-    new Date(at),
-  );
+const clockOf = (at: number, long: boolean) => {
+  const time = clock(new Date(at).toISOString()).slice(0, 5);
+  return long ? `${dayOf(new Date(at))} ${time}` : time;
+};
 
 export function Chart({ label, unit, points }: Given) {
   const known = points.filter((point): point is { at: number; value: number } => point.value !== null);

@@ -11,7 +11,9 @@ export interface Column<Row> {
   title: string;
   cell: (row: Row) => ReactNode;
   number?: boolean;
-  /** By which it can be sorted. */
+  /** The field by which it can be sorted: here, and by the engine when the list is not here as a whole. */
+  field?: Extract<keyof Row, string>;
+  /** By which it can be sorted here, when that is no field. */
   key?: (row: Row) => Key;
 }
 
@@ -21,11 +23,19 @@ interface Given<Row> {
   columns: Column<Row>[];
   id: (row: Row) => string;
   more?: (() => void) | undefined;
+  /** How the engine sorts the list. */
+  by?: By;
   total?: number | undefined;
   /** They come newest first by themselves: new ones wait until somebody wants to see them. */
   live?: boolean;
   chosen?: ReadonlySet<string>;
   choose?: (chosen: ReadonlySet<string>) => void;
+}
+
+/** The field by which the engine sorts, with - before it from the highest. */
+export interface By {
+  sort: string | undefined;
+  set: (sort: string | undefined) => void;
 }
 
 const ROW = 27;
@@ -36,11 +46,18 @@ const MANY_COLUMNS = 6;
 export function Rows<Row>(given: Given<Row>) {
   const { label, id, more, total, chosen, choose } = given;
   const box = useRef<HTMLDivElement>(null);
-  const [order, setOrder] = useState<Order | null>(null);
+  const [own, setOwn] = useState<Order | null>(null);
   const [hidden, setHidden] = useHidden(label);
   const [here, held, show] = useHeld(given.rows, id, given.live ?? false);
   const columns = given.columns.filter(({ title }) => !hidden.has(title));
-  const key = order && columns.find(({ title }) => title === order.title)?.key;
+  const by = more || given.by?.sort ? given.by : undefined; // a list that is here as a whole is sorted here
+  const order = by?.sort ? orderOf(by.sort, columns) : own;
+  const turn = ({ title, field }: Column<Row>) => {
+    const next = turned(order, title);
+    if (by) by.set(next && field ? `${next.down ? "-" : ""}${field}` : undefined);
+    setOwn(by && field ? null : next);
+  };
+  const key = order === own && order && keyOf(columns.find(({ title }) => title === order.title));
   const rows = useMemo(() => (key ? sorted(here, key, order.down) : here), [here, key, order]);
   const many = rows.length > FEW;
   const virtual = useVirtualizer({
@@ -91,8 +108,8 @@ export function Rows<Row>(given: Given<Row>) {
                   key={column.title}
                   column={column}
                   order={order}
-                  turn={() => setOrder(turned(order, column.title))}
-                  some={more ? "the rows that are here" : "all rows"}
+                  turn={() => turn(column)}
+                  some={more && !(by && column.field) ? "the rows that are here" : "all rows"}
                 />
               ))}
               {given.columns.length > MANY_COLUMNS && (
@@ -136,6 +153,16 @@ export function Rows<Row>(given: Given<Row>) {
   );
 }
 
+function keyOf<Row>(column: Column<Row> | undefined): ((row: Row) => Key) | undefined {
+  const field = column?.field;
+  return column?.key ?? (field && ((row) => row[field] as Key));
+}
+
+function orderOf<Row>(sort: string, columns: Column<Row>[]): Order | null {
+  const column = columns.find(({ field }) => field === sort.replace(/^-/, ""));
+  return column ? { title: column.title, down: sort.startsWith("-") } : null;
+}
+
 function changed(chosen: ReadonlySet<string> | undefined, id: string, wanted: boolean): ReadonlySet<string> {
   const now = new Set(chosen);
   if (wanted) now.add(id);
@@ -154,7 +181,7 @@ function Title<Row>({ column, order, turn, some }: Heading<Row>) {
   const by = order?.title === column.title ? (order.down ? "descending" : "ascending") : undefined;
   return (
     <th scope="col" className={column.number ? "number" : undefined} aria-sort={by}>
-      {column.key ? (
+      {column.key || column.field ? (
         <button type="button" className="sort" onClick={turn} title={`Sort ${some} by this`}>
           {column.title}
           <span aria-hidden="true">{by ? (order?.down ? " ↓" : " ↑") : ""}</span>

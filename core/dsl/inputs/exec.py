@@ -104,7 +104,7 @@ output: {print: STDOUT}
         if not env.limits.allow_exec:
             raise Forbidden(
                 "the exec input is switched off on this worker",
-                hint="an administrator can allow it with the setting allow_exec (SLUICE_ALLOW_EXEC=true)",
+                hint="an administrator can allow it with the setting allow_exec",
             )
         return ExecSource(self, env)
 

@@ -250,7 +250,7 @@ def _operator(place: Place, provider: str, settings: Settings, env: Env) -> Sett
     if given is None:
         raise Forbidden(
             "the document names no credentials, and those of the operator need the setting cloud_credentials",
-            hint=f"{_NOBODY}; or let jobs act as the operator: SLUICE_CLOUD_CREDENTIALS=true where the worker runs",
+            hint=f"{_NOBODY}; or let jobs act as the operator: the setting cloud_credentials where the worker runs",
         )
     wanted = {name: given[name] for short in OPERATOR[provider] if (name := provider + short) in given}
     if given.get("AZURE_STORAGE_ACCOUNT_NAME", settings.get("account_name")) != settings.get("account_name"):

@@ -3,7 +3,7 @@
 from typing import Literal, NotRequired, TypedDict
 
 from core.model.operation import Effect
-from core.model.results.basics import JsonObject, Refusal, Time
+from core.model.results.basics import Json, JsonObject, Refusal, Time
 
 
 class Loop(TypedDict):
@@ -15,6 +15,26 @@ class Loop(TypedDict):
     failing: bool
     """The last one did."""
     reason: str
+
+
+class Backups(TypedDict):
+    """What the engine knows of the backups that it takes by itself."""
+
+    wanted: bool
+    """The setting backup_to names a place for them."""
+    running: bool
+    """One is being made."""
+    last_at: Time | None
+    """When the last one was made; null: never."""
+    archive: str
+    """Its name."""
+    bytes: int
+    left_out: list[str]
+    """What belongs to the home and is not in it."""
+    taken: int
+    failures: int
+    trouble: str
+    """Why there is none as there should be; empty when there is."""
 
 
 class EngineStatus(TypedDict):
@@ -36,6 +56,37 @@ class EngineStatus(TypedDict):
     """Tenant -> until when nothing new of it runs."""
     quarantined: list[str]
     """TENANT/JOB"""
+    backups: Backups
+
+
+class Setting(TypedDict):
+    """One setting of the engine."""
+
+    name: str
+    """serve.NAME for those of `sluice serve` alone, group.GROUP.NAME for what the workers of one group have instead."""
+    value: Json
+    source: Literal["flag", "environment", "file", "default"]
+    where: str
+    """The variable, or file:line."""
+    overrules: NotRequired[list[str]]
+    """file:line of each thing that the file says about it, for all or for a group, which does not count."""
+    after_restart: NotRequired[Json]
+    """What it will be; of a group, null: as for all."""
+    says: NotRequired[str]
+    """file:line of that, or the default."""
+
+
+class SettingsTold(TypedDict):
+    """The settings of the engine, and what its file says now."""
+
+    items: list[Setting]
+    running: bool
+    """Whether an engine runs; else they are those of the home."""
+    file: str
+    restart: list[str]
+    """Names of those that a restart would change."""
+    fault: Refusal | None
+    """Why the file cannot be used now."""
 
 
 class Histogram(TypedDict):

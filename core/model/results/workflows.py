@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from core.model.results.basics import Call, Json, JsonObject, Row, Time
+from core.model.results.jobs import TraceFault
 from core.model.states import WorkflowState
 
 DocumentKind = Annotated[str, Literal["workflow", "perspective", "blueprint"]]
@@ -259,3 +260,28 @@ class WorkflowDiff(TypedDict):
     changes_left_out: int
     text: str
     """All of it for people."""
+
+
+class TracedStep(TypedDict):
+    """What a job of a step does to the events that reach it."""
+
+    step: str
+    job: str
+    uses: str
+    passed_over: str | None
+    """Why it was not traced; null: it was."""
+    events_in: list[Json]
+    events_out: list[Json]
+    would_emit: list[JsonObject]
+    """What its output and messages would have sent."""
+    dropped: int
+    errors: list[TraceFault]
+    truncated: list[str]
+    """What was cut: what comes behind has seen no more of it."""
+
+
+class WorkflowTrace(TypedDict):
+    """Events through all steps of a workflow, without an effect."""
+
+    source: str
+    steps: list[TracedStep]

@@ -14,18 +14,26 @@ from core.store.migrations.steps import STEPS
 __all__ = ["STEPS", "migrate"]
 
 
-def migrate(db: Database) -> None:
-    """Apply the steps that are missing.
+def first_missing(db: Database) -> str:
+    """The first step that a database with data lacks; empty for a new one, and for one that is up to date.
 
     Raises StorageUnavailable, without a write, when the database knows steps that this Sluice does not.
     """
     known = {step.name for step in STEPS._migrations}
-    unknown = sorted(step.name for step in STEPS.applied(db) if step.name not in known)
+    applied = {step.name for step in STEPS.applied(db)} if db.table(STEPS.migrations_table).exists() else set()
+    unknown = sorted(applied - known)
     if unknown:
         raise errors.StorageUnavailable(
             f"This database was made by a newer Sluice (it has {', '.join(unknown)}).",
-            hint="Upgrade sluice-mcp, or use another home directory.",
+            hint="Upgrade sluice-mcp to that version or a later one; or go back to the copy that was kept before that"
+            " upgrade (docs/upgrade.md); or use another home directory.",
         )
+    return min(known - applied, default="") if applied else ""
+
+
+def migrate(db: Database) -> None:
+    """Apply the steps that are missing. Raises StorageUnavailable as `first_missing` does."""
+    first_missing(db)
     with db.atomic():  # as sqlite-utils makes them, in two commits, a power cut between them leaves no index for ever
         STEPS.ensure_migrations_table(db)
         db.table(STEPS.migrations_table).create_index(["migration_set", "name"], unique=True, if_not_exists=True)

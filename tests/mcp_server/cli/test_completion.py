@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from mcp_server.cli import completion, main
+from mcp_server.cli import completion, main, names
 
 BASH = shutil.which("bash")
 
@@ -18,10 +19,10 @@ def script(capsys: pytest.CaptureFixture[str], shell: str) -> str:
     return capsys.readouterr().out
 
 
-def completed(script: str, *words: str) -> list[str]:
+def completed(script: str, *words: str, function: str = "") -> list[str]:
     """What bash offers for the last word."""
     assert BASH is not None
-    function = "_" + words[0].replace("-", "_")
+    function = function or "_" + words[0].replace("-", "_")
     asked = " ".join(f"'{word}'" for word in words)
     typed = f"COMP_WORDS=({asked}); COMP_CWORD={len(words) - 1}; {function}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     done = subprocess.run(
@@ -38,6 +39,50 @@ def test_bash_completes_commands_flags_and_choices(capsys: pytest.CaptureFixture
     assert "--rollback-on-failure" in completed(made, "sluice", "apply", "--")
     assert completed(made, "sluice", "completion", "") == sorted(completion.SHELLS)
     assert completed(made, "sluice-mcp", "ins") == ["install"]
+
+
+@pytest.mark.skipif(BASH is None, reason="there is no bash here")
+def test_bash_completes_names_that_the_engine_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = tmp_path / "asked"
+    stands_in = tmp_path / "sluice"
+    stands_in.write_text(f'#!/bin/sh\necho "$@" >> {asked}\nprintf "web\\nweb--print\\nother\\n"\n')
+    stands_in.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    made = script(capsys, "bash")
+    assert completed(made, "sluice", "job", "show", "web", function="_sluice_named") == ["web", "web--print"]
+    assert asked.read_text() == f"{names.WORD} job show\n"
+    assert completed(made, "sluice", "job", "de", function="_sluice_named") == ["delete", "deploy"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "operation"),
+    [
+        ("status", "deployment_list"),
+        ("apply", "plan_list"),
+        ("job log", "job_list"),
+        ("worker drain", "worker_list"),
+        ("trigger invoke", "trigger_list"),
+        ("wait deployment", "deployment_list"),
+        ("job", None),
+        ("job show web", None),
+        ("job show --compare", None),
+        ("worker list", None),
+        ("", None),
+    ],
+)
+def test_a_name_is_offered_where_one_belongs(typed: str, operation: str | None) -> None:
+    found = names.wanted(typed.split())
+    assert (found[0] if found else None) == operation
+
+
+def test_without_an_engine_no_name_is_offered_and_nothing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run([names.WORD, "--home", str(tmp_path / "none"), "job", "show"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)

@@ -107,6 +107,17 @@ def test_a_private_file_that_others_can_read_is_a_fault(
     assert found["permissions"]["hint"] == f"chmod 600 {home / 'admin.token'}"
 
 
+def test_a_settings_file_that_no_engine_would_start_with_is_a_fault(
+    home: Path, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.mkdir(mode=0o700)
+    (home / "sluice.toml").write_text("worker = 3\n")
+    (home / "sluice.toml").chmod(0o600)
+    code, found = doctor(capsys, free_port)
+    assert (code, found["settings"]["state"]) == (1, "fault")
+    assert f"{home}/sluice.toml:1: unknown key 'worker'; did you mean 'workers'?" in found["settings"]["found"]
+
+
 def test_a_clock_that_went_back_is_a_fault(home: Path, free_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     home.mkdir(mode=0o700)
     (home / "engine.lock").touch(mode=0o600)
@@ -227,7 +238,10 @@ async def scene(tmp_path: Path) -> AsyncIterator[stage.Stage]:
 @pytest.mark.anyio
 async def test_a_running_engine_tells_its_version_workers_and_port(scene: stage.Stage, tmp_path: Path) -> None:
     port = scene.url.rpartition(":")[2]
-    environment = {**stage.environment(), "HOME": str(tmp_path)}
+    of_a_shell = {"SLUICE_NATS": "nats://127.0.0.1:1", "SLUICE_WORKERS": "60", "SLUICE_FILE_ROOTS": "/etc"}
+    environment = {**stage.environment(), "HOME": str(tmp_path), **of_a_shell}
+    (scene.home / "sluice.toml").write_text("drain_seconds = 3\n")
+    (scene.home / "sluice.toml").chmod(0o600)
     with anyio.fail_after(30):
         done = await anyio.run_process(
             [stage.program("sluice"), "doctor", "--json", "--home", str(scene.home), "--port", port],
@@ -238,6 +252,11 @@ async def test_a_running_engine_tells_its_version_workers_and_port(scene: stage.
     found = {one["check"]: one for one in orjson.loads(done.stdout)["checks"]}
     assert done.returncode == 0, found
     assert found["lock"]["found"] == f"held by process {scene.pid}"
+    assert list(found)[:2] == ["lock", "engine"]
+    assert "nats" not in found, "the engine is asked, not the shell"
+    assert found["files"]["state"] == "ok"
+    assert found["settings"]["state"] == "warning"
+    assert "takes effect after a restart: drain_seconds" in found["settings"]["found"]
     assert found["versions"]["state"] == "ok"
     assert found["workers"]["found"] == "1 online"
     assert found["ports"]["found"] == f"Sluice answers at {scene.url}"
@@ -255,7 +274,7 @@ async def test_an_owner_that_does_not_answer_is_a_fault(
     try:
         listener = owned.listen()  # and nobody accepts
         findings: list[checkup.Finding] = []
-        assert await doctor._engine(Settings(home=home), connect.Common(home=home), findings)
+        assert await doctor._engine(Settings(home=home), connect.Common(home=home), findings, {})
         assert findings[-1].state == "fault"
         assert f"process {os.getpid()} does not answer" in findings[-1].found
         assert listener.fileno() >= 0

@@ -26,6 +26,8 @@ ELSEWHERE = {
     "sluice demo": "tests/mcp_server/cli/test_demo.py runs it",
     "sluice serve": "it is the engine of this test",
     "sluice console": "it needs `sluice serve`; tests/console",
+    "sluice service status": "it asks systemd; tests/mcp_server/service/test_installing.py",
+    "sluice service remove": "it needs a unit in /etc; tests/mcp_server/service/test_installing.py",
     "sluice mcp": "it serves until its client leaves; tests/mcp_server/test_stdio.py",
     "sluice login": "it asks a remote engine; the tests of identity run it",
     "sluice logout": "it asks a remote engine; the tests of identity run it",

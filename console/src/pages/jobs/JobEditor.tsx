@@ -3,17 +3,18 @@
 
 import type { EditorView } from "@codemirror/view";
 import { Button } from "@mantine/core";
-import { useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useMemo, useState } from "react";
 import { useAct } from "../../api/act";
 import { call, type Result } from "../../api/client";
 import { useAgain } from "../../api/queries";
 import { Code } from "../../editor/Code";
 import { Conflict } from "../../editor/Conflict";
 import { faultsOf, useNewest } from "../../editor/checking";
-import { type Copy, find, forget, keep, nameOf } from "../../editor/copies";
+import { nameOf } from "../../editor/copies";
 import { Faults } from "../../editor/Faults";
 import type { Theirs } from "../../editor/others";
 import { useCompletion } from "../../editor/useCompletion";
+import { CopyNotes, useCopy } from "../../editor/useCopy";
 import { Refusal } from "../../parts/Page";
 import { State } from "../../parts/State";
 import { useTenant } from "../../parts/session";
@@ -32,7 +33,6 @@ interface Given {
 
 type Checked = Result<"job_validate">;
 
-const KEEP_MS = 400;
 const MOVED = "already_exists"; // the draft is not at the revision that the edit started from
 
 const validate = (document: string, options: { tenant: string; signal: AbortSignal }): Promise<Checked> =>
@@ -49,7 +49,8 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
   const { act, busy, problem, setProblem } = useAct();
   const checked = useNewest(text, tenant, validate);
   const dirty = text !== kept;
-  const { offer, settle, room } = useCopy(nameOf(tenant, "job", name), opened, text, base, dirty);
+  const copy = useCopy(nameOf(tenant, "job", name), { text, saved: kept, base });
+  const { offer, settle } = copy;
   const revision = present?.revision ?? 0;
   const moved = !busy && revision !== base;
   const report = useMemo(
@@ -129,23 +130,14 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
           Stage
         </Button>
       </div>
-      {offer && (
-        <Offer
-          copy={offer}
-          base={base}
-          take={(copy) => {
-            replace(copy.text);
-            setBase(copy.base);
-            settle();
-          }}
-          leave={settle}
-        />
-      )}
-      {!room && (
-        <div className="note warning">
-          This browser has no room for a copy of what you type; save before you leave this page.
-        </div>
-      )}
+      <CopyNotes
+        kept={copy}
+        base={base}
+        take={({ text, base }) => {
+          replace(text);
+          setBase(base);
+        }}
+      />
       {other && (
         <div className="note warning">
           The text names <code>{other}</code>: it is saved as that job, and <code>{name}</code> stays as it is.
@@ -206,60 +198,5 @@ export function JobEditor({ name, text: opened, present, saved }: Given) {
         />
       )}
     </>
-  );
-}
-
-/** A copy of what is typed, for a crash: written shortly after each key and when the page goes, gone when it is saved. */
-function useCopy(name: string, opened: string, text: string, base: number, dirty: boolean) {
-  const [offer, setOffer] = useState<Copy | null>(() => find(name, opened));
-  const [room, setRoom] = useState(true);
-  const now = useRef({ name, text, base, dirty, offer });
-  now.current = { name, text, base, dirty, offer };
-  const write = useCallback(() => {
-    const { name, text, base, dirty, offer } = now.current;
-    if (offer) return; // what is kept is not decided on yet
-    if (dirty) setRoom(keep(name, { text, base, at: new Date().toISOString() }));
-    else forget(name);
-  }, []);
-  useEffect(() => {
-    const wait = setTimeout(write, text && dirty ? KEEP_MS : 0);
-    return () => clearTimeout(wait);
-  }, [text, dirty, write]);
-  useEffect(() => {
-    window.addEventListener("pagehide", write);
-    return () => {
-      window.removeEventListener("pagehide", write);
-      write();
-    };
-  }, [write]);
-  const settle = () => {
-    forget(name);
-    setOffer(null);
-  };
-  return { offer, settle, room };
-}
-
-interface Offered {
-  copy: Copy;
-  base: number;
-  take: (copy: Copy) => void;
-  leave: () => void;
-}
-
-function Offer({ copy, base, take, leave }: Offered) {
-  return (
-    <div className="note warning" role="alert">
-      <p>
-        This browser has a text of this job from {new Date(copy.at).toLocaleString()} that was not saved
-        {copy.base !== base ? `; it began with revision ${copy.base}` : ""}. Choose first: until then nothing can be
-        typed or saved here.
-      </p>
-      <div className="filters">
-        <Button onClick={() => take(copy)}>Go on with it</Button>
-        <Button variant="subtle" onClick={leave}>
-          Throw it away
-        </Button>
-      </div>
-    </div>
   );
 }

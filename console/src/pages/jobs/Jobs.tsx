@@ -54,6 +54,7 @@ export function Jobs() {
               label="Jobs"
               rows={rows}
               id={(row) => row.name}
+              by={list.by}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[

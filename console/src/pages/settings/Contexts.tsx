@@ -10,6 +10,7 @@ import { Dialog } from "../../parts/Dialog";
 import { given, TextFilter, useFilters } from "../../parts/filters";
 import { Empty, Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
+import { Small } from "../../parts/Small";
 import { useAdmin, useTenant } from "../../parts/session";
 import { asCode, parsed, shown } from "../../words/json";
 import { Sub } from "./Sub";
@@ -80,22 +81,12 @@ export function Contexts() {
                           title: "Do",
                           cell: (row: RowOf<"context_list">) => (
                             <span className="row-actions">
-                              <Button
-                                variant="subtle"
-                                size="compact-xs"
-                                aria-label={`Change ${row.key}`}
-                                onClick={() => setChange(row)}
-                              >
+                              <Small label={`Change ${row.key}`} onClick={() => setChange(row)}>
                                 Change
-                              </Button>
-                              <Button
-                                variant="subtle"
-                                size="compact-xs"
-                                aria-label={`Remove ${row.key}`}
-                                onClick={() => setGone(row)}
-                              >
+                              </Small>
+                              <Small label={`Remove ${row.key}`} onClick={() => setGone(row)}>
                                 Remove
-                              </Button>
+                              </Small>
                             </span>
                           ),
                         },

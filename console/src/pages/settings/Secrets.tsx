@@ -10,6 +10,7 @@ import { Confirm } from "../../parts/Confirm";
 import { Dialog } from "../../parts/Dialog";
 import { Empty, ForAdmins, Read } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
+import { Small } from "../../parts/Small";
 import { State } from "../../parts/State";
 import { useAdmin, useSession, useTenant } from "../../parts/session";
 import { Sub } from "./Sub";
@@ -90,23 +91,13 @@ function List({ set }: { set: (name: string) => void }) {
                   title: "Do",
                   cell: (row) => (
                     <span className="row-actions">
-                      <Button
-                        variant="subtle"
-                        size="compact-xs"
-                        aria-label={`${row.version ? "Replace" : "Set"} ${row.name}`}
-                        onClick={() => set(row.name)}
-                      >
+                      <Small label={`${row.version ? "Replace" : "Set"} ${row.name}`} onClick={() => set(row.name)}>
                         {row.version ? "Replace" : "Set"}
-                      </Button>
+                      </Small>
                       {row.version > 0 && (
-                        <Button
-                          variant="subtle"
-                          size="compact-xs"
-                          aria-label={`Delete ${row.name}`}
-                          onClick={() => setGone(row.name)}
-                        >
+                        <Small label={`Delete ${row.name}`} onClick={() => setGone(row.name)}>
                           Delete
-                        </Button>
+                        </Small>
                       )}
                     </span>
                   ),

@@ -10,6 +10,7 @@ import { Dialog } from "../../parts/Dialog";
 import { useFilters } from "../../parts/filters";
 import { Facts, ForAdmins, Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
+import { Small } from "../../parts/Small";
 import { State } from "../../parts/State";
 import { useAdmin, useSession, useTenant } from "../../parts/session";
 import { now } from "../../words/times";
@@ -85,14 +86,9 @@ function List() {
                 title: "Do",
                 cell: (row) =>
                   stateOf(row) === "valid" && (
-                    <Button
-                      variant="subtle"
-                      size="compact-xs"
-                      aria-label={`Withdraw ${row.name || row.id} of ${row.username}`}
-                      onClick={() => setGone(row)}
-                    >
-                      Withdraw
-                    </Button>
+                    <Small label={`Revoke ${row.name || row.id} of ${row.username}`} onClick={() => setGone(row)}>
+                      Revoke
+                    </Small>
                   ),
               },
               { title: "Token", cell: (row) => <code>{row.id}</code> },
@@ -104,7 +100,7 @@ function List() {
         <Confirm
           operation="token_revoke"
           args={{ id: gone.id }}
-          verb="Withdraw this token"
+          verb="Revoke this token"
           close={() => setGone(null)}
           done={() => {
             setGone(null);

@@ -9,6 +9,7 @@ import { Confirm } from "../../parts/Confirm";
 import { Dialog } from "../../parts/Dialog";
 import { Empty, ForAdmins, Read } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
+import { Small } from "../../parts/Small";
 import { useAdmin, useTenant } from "../../parts/session";
 import { visible } from "../../words/code";
 import { Sub } from "./Sub";
@@ -59,22 +60,12 @@ function List({ change, setChange }: { change: Change; setChange: (change: Chang
                   title: "Do",
                   cell: (row) => (
                     <span className="row-actions">
-                      <Button
-                        variant="subtle"
-                        size="compact-xs"
-                        aria-label={`Change ${row.name}`}
-                        onClick={() => setChange(row)}
-                      >
+                      <Small label={`Change ${row.name}`} onClick={() => setChange(row)}>
                         Change
-                      </Button>
-                      <Button
-                        variant="subtle"
-                        size="compact-xs"
-                        aria-label={`Remove ${row.name}`}
-                        onClick={() => setGone(row.name)}
-                      >
+                      </Small>
+                      <Small label={`Remove ${row.name}`} onClick={() => setGone(row.name)}>
                         Remove
-                      </Button>
+                      </Small>
                     </span>
                   ),
                 },

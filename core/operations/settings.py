@@ -1,0 +1,31 @@
+"""The settings of the engine: read here, and changed by nobody but who starts it."""
+
+from __future__ import annotations
+
+from core import effective, precedence
+from core.engine import Engine
+from core.model import results
+from core.model.operation import Params
+from core.model.principal import Caller, Role
+from core.operations.registry import operation
+
+
+class SettingsGet(Params):
+    pass
+
+
+@operation(
+    summary="Show every setting of the engine, where it came from, and what a restart would change.",
+    http="GET /api/settings",
+    toolset="administration",
+    tool=False,
+    role=Role.ADMIN,
+    platform=True,
+)
+async def settings_get(engine: Engine, caller: Caller, params: SettingsGet) -> results.engine.SettingsTold:
+    """Each setting that the running engine has, with its `source` (flag, environment, file, default) and `where` (the
+    variable, or file:line); `restart` names those of which sluice.toml says something else by now, which takes effect
+    after a restart, and `fault` is why the engine could not start with that file. Passwords in addresses are left out.
+    While no engine runs (`running`), these are what `sluice serve` would have without flags."""
+    settings = engine.settings if engine.running else precedence.of_operator({"home": engine.settings.home}, {})
+    return {**effective.explain(settings), "running": engine.running}

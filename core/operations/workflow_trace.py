@@ -1,0 +1,68 @@
+"""Run & Trace for all steps of a workflow: events go along its channels, and nothing runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from core import errors
+from core.deployments import walk
+from core.deployments.planner import Ask
+from core.engine import Engine
+from core.license import Feature
+from core.model import results
+from core.model.deployment import Job
+from core.model.operation import Params
+from core.model.principal import Caller, Role
+from core.operations.registry import operation
+
+NAME = "trace"  # of the deployment that nobody makes; it stands in the names of the jobs
+
+
+class WorkflowTraceParams(Params):
+    source: str = Field(max_length=200)
+    """workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]."""
+    values: dict[str, Any] = Field(default_factory=dict)
+    """Wizard fields (or parameters of a blueprint)."""
+    environment: str | None = Field(default=None, max_length=200)
+    """Whose context values {{name}} sees."""
+    events: list[dict[str, Any]] | None = Field(default=None, max_length=200)
+    """The events; without any, inputs that make their own do."""
+    step: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Where the events go in; the first steps when left out."""
+
+
+@operation(
+    summary="Take events through all steps of a workflow and show what each does; nothing is sent or stored.",
+    http="POST /api/workflows/trace",
+    toolset="workflows",
+    feature=Feature.DEPLOYMENTS,
+    role=Role.ADMIN,
+    tool=False,
+)
+async def workflow_trace(
+    engine: Engine, caller: Caller, params: WorkflowTraceParams
+) -> results.workflows.WorkflowTrace:
+    """Trace every step in the order of the channels: what one would hand over goes into the next ones.
+
+    Messages between steps are not followed; a step that waits for them is passed over, unless `step` names it.
+    """
+    ask = Ask(NAME, params.source, values=params.values, environment=params.environment, exact=True)
+    made, _ = await engine.planner.plan(caller.tenant, ask)
+    if params.step and params.step not in {job.step for job in made.desired.jobs.values()}:
+        raise errors.NotFound(f"{made.source} has no step {errors.shorten(params.step, 63)}.")
+    variables = engine.fleet.variables(caller.tenant)
+
+    async def trace(job: Job, events: walk.Events | None) -> results.jobs.Trace:
+        asked = {"document": job.document, "tenant": caller.tenant, "events": events, "message": None, "sample": 0}
+        return await engine.tracer.trace({**asked, "variables": variables})
+
+    steps = await walk.through(made.desired, params.events, params.step, trace)
+    if not steps:
+        raise errors.PlanBlocked(
+            f"{made.source} has no jobs to trace as it is.",
+            hint="Mend what the plan of it is blocked by.",
+            errors=[errors.Problem("", one.message) for one in made.blockers],
+        )
+    return {"source": made.source, "steps": steps}

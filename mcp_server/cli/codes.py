@@ -1,0 +1,62 @@
+"""How commands end: the exit codes, which scripts decide by. docs/cli.md has this table, written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from core import errors
+
+OK = 0
+FAILED = 1
+USAGE = 2
+CHANGES = 2  # the code of terraform and diff for it, where a command was asked by --exit-code
+NO_ENGINE = 3
+REFUSED = 4
+BLOCKED = 5
+DEGRADED = 6
+UNFINISHED = 7
+INTERRUPTED = 130
+
+MEANING: Mapping[int, str] = MappingProxyType(
+    {
+        OK: "Done. Also: nothing had to be done.",
+        FAILED: "An error that no other code tells, or the work that was asked for has failed.",
+        USAGE: "Wrong usage. For `gitops diff`, and with `--exit-code`: changes or drift are pending.",
+        NO_ENGINE: "No engine is running, and the command needs one.",
+        REFUSED: "Refused, and nothing was done: the caller may not, or it does not fit what is there.",
+        BLOCKED: "The plan has blockers: nothing was applied.",
+        DEGRADED: "Applied, and not all of it is up; with `status --exit-code`: something is degraded or failed.",
+        UNFINISHED: "The time to wait has ended first: it goes on, or its outcome is open.",
+        INTERRUPTED: "Interrupted.",
+    }
+)
+
+ERRORS: Mapping[type[errors.SluiceError], int] = MappingProxyType(
+    {
+        errors.NoEngine: NO_ENGINE,
+        errors.PlanBlocked: BLOCKED,
+        errors.Unconfirmed: UNFINISHED,
+        errors.Busy: UNFINISHED,
+        **dict.fromkeys(
+            (
+                *(errors.Forbidden, errors.Unauthenticated, errors.WriteDisabled, errors.NotLicensed),
+                *(errors.RateLimited, errors.QuotaExceeded, errors.AlreadyExists, errors.IdempotencyMismatch),
+                *(errors.StalePlan, errors.PlanUsed, errors.PlanExpired),
+            ),
+            REFUSED,
+        ),
+    }
+)
+
+
+def of_error(error: errors.SluiceError) -> int:
+    """The code for a fault: that of its class, or of the nearest one above that has one."""
+    return next((ERRORS[kind] for kind in type(error).__mro__ if kind in ERRORS), FAILED)
+
+
+def of_apply(state: str, *, waited: bool) -> int:
+    """The code for what became of a plan, by the state of its deployment."""
+    if state == "applying":
+        return UNFINISHED if waited else OK
+    return {"failed": FAILED, "degraded": DEGRADED}.get(state, OK)

@@ -1,0 +1,89 @@
+"""What scripts decide by: one exit code for each way that a command ends, and no other in the code."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import errors
+from mcp_server.cli import codes, deployments, failures, forms
+
+HERE = Path(codes.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.NotFound(), 1),
+        (errors.InvalidParams(), 1),
+        (errors.TargetUnavailable(), 1),
+        (errors.NoEngine(), 3),
+        (errors.Forbidden(), 4),
+        (errors.StalePlan(), 4),
+        (errors.PlanBlocked(), 5),
+        (errors.Busy(), 7),
+        (errors.Unconfirmed(), 7),
+        (KeyError("a bug"), 1),
+    ],
+)
+def test_a_fault_ends_a_command_with_the_code_of_its_class(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failures.report(error, as_json=False) == code
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("state", "waited", "code"),
+    [
+        ("running", True, 0),
+        ("warning", True, 0),
+        ("removed", True, 0),
+        ("failed", False, 1),
+        ("degraded", True, 6),
+        ("applying", True, 7),
+        ("applying", False, 0),
+    ],
+)
+def test_what_became_of_a_plan_has_a_code(state: str, waited: bool, code: int) -> None:
+    assert codes.of_apply(state, waited=waited) == code
+
+
+@pytest.mark.parametrize(
+    ("state", "given", "code"),
+    [
+        ("succeeded", {}, 0),
+        ("failed", {"wait_timeout_seconds": 0}, 1),
+        ("timed_out", {}, 1),
+        ("dispatched", {}, 7),
+        ("dispatched", {"wait_timeout_seconds": 0}, 0),
+    ],
+)
+def test_a_run_that_goes_on_is_unfinished_only_for_who_waited(state: str, given: dict[str, Any], code: int) -> None:
+    assert forms.outcome({"state": state}, given) == code
+
+
+def test_how_deployments_are_is_told_by_the_worst() -> None:
+    fine, drifting = {"state": "running", "drift": 0}, {"state": "running", "drift": [{"muted": False}]}
+    muted, degraded = {"state": "running", "drift": [{"muted": True}]}, {"state": "degraded", "drift": 1}
+    assert [deployments.standing(some) for some in ([], [fine, muted], [drifting], [drifting, degraded])] == [
+        0,
+        0,
+        2,
+        6,
+    ]
+
+
+def test_every_code_that_a_command_returns_is_named_and_documented() -> None:
+    named = {value for name, value in vars(codes).items() if name.isupper() and isinstance(value, int)}
+    assert named == set(codes.MEANING)
+    assert set(codes.ERRORS.values()) <= named
+    bare = []
+    for path in sorted(HERE.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and type(node.value.value) is int:
+                bare += [f"{path.name}:{node.lineno}"] if node.value.value not in (0, 1) else []
+    assert bare == [], "a code has a name"
