@@ -37,7 +37,9 @@ from tests.furnished import CANARY, NAMES, arguments_of, furnish, naming, other,
 pytestmark = pytest.mark.anyio
 
 OPEN = {("GET", "/health"), ("GET", "/ready"), ("GET", "/api/openapi.json")}
-_PAGES = {("GET", path) for path in ("/", "/console", "/console/{name:path}", admission.VIEWER)}
+_PAGES = {
+    ("GET", path) for path in ("/", "/console", "/console/{name:path}", "/docs", "/docs/{name:path}", admission.VIEWER)
+}
 CONSOLE = {*_PAGES, ("POST", admission.SIGN_IN)}
 """Open to everybody, and not alike each time; tests of their own: tests/attacks/test_browser.py."""
 PICTURES = {
