@@ -90,6 +90,6 @@ def test_an_engine_moves_as_it_is_written(tmp_path: Path) -> None:
         assert found["state"] == "succeeded"
         again = waiting.until_now(lambda: new.json("sluice trigger invoke smoke_trigger --set env=dev"))
         assert again["state"] == "succeeded"
-        assert [one["name"] for one in new.json("sluice secret list")["items"]] == ["api"]
+        assert [one["name"] for one in new.json("sluice secret list")["items"]] == ["global/api"]
     assert (new.place / ".local/share/sluice/admin.token").read_text() == key
     assert (new.place / ".local/share/sluice-data/tenant-a/events.txt").read_text() == "events"
