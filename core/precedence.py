@@ -36,7 +36,7 @@ def of_operator(
     served = None if serve is None else {name: value for name, value in serve.items() if value is not None}
     named = {f"{VARIABLES}{name.upper()}" for name in _environment()}
     by = {name: _given(name, flagged, (variables or {}).get(name), named) for name in given}
-    if place == home():  # a flag that says what would be so anyway
+    if place == homes.named(None):  # a flag that says what would be so anyway
         by["home"] = _given("home", {}, None, named)
     by |= {f"serve.{name}": _given(name, served or {}, (variables or {}).get(name), named) for name in served or ()}
     usual = {} if serve is None else {"workers": SERVE_WORKERS}

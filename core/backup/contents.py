@@ -16,13 +16,18 @@ _LOCAL = re.compile(
     r"|sluice\.db\..+"  # set aside: saved, or of before an upgrade
     r"|.*\.partial"
 )
+SETTINGS = "sluice.toml"
+_PASSWORD = re.compile(rb"://[^/\s\"'@]*:[^/\s\"'@]*@")  # within an address
 _KEY = re.compile(r".*\.(?:key|token|pass|passphrase)(?:\.new)?|.*key\.pem")
 
 
 def keys(home: Path) -> Iterator[str]:
-    """What others could act with: files at the top of the home that are called like a key, and the key of its TLS."""
+    """What others could act with: files at the top of the home that are called like a key, the key of its TLS, and the
+    settings when an address in them has a password."""
     for path in sorted([*home.iterdir(), *(home / "tls").glob("*")]):
         name = path.relative_to(home).as_posix()
+        if name == SETTINGS and not _has_password(path):
+            continue
         if is_key(name) and not _LOCAL.fullmatch(name) and path.is_file() and not path.is_symlink():
             yield name
 
@@ -35,16 +40,25 @@ def set_aside(home: Path) -> Iterator[str]:
 def files(home: Path) -> Iterator[str]:
     """What else belongs to the home and not to a process: files and directories (with all in them but keys)."""
     for path in sorted(home.iterdir()):
-        if is_file(path.name):
+        if is_file(path.name) and not (path.name == SETTINGS and _has_password(path)):
             yield path.name
 
 
 def is_key(name: str) -> bool:
     """Whether a name is one under which `keys` finds something."""
     directory, slash, last = name.rpartition("/")
+    if name == SETTINGS:
+        return True
     return bool(_KEY.fullmatch(last)) and (directory, slash) in (("", ""), ("tls", "/"))
 
 
 def is_file(name: str) -> bool:
     """Whether `files` could give this name, or the directory that it lies in."""
-    return not _LOCAL.fullmatch(name.partition("/")[0]) and not is_key(name)
+    return name == SETTINGS or (not _LOCAL.fullmatch(name.partition("/")[0]) and not is_key(name))
+
+
+def _has_password(path: Path) -> bool:
+    try:
+        return bool(_PASSWORD.search(path.read_bytes()))
+    except OSError:  # who cannot read it cannot back it up either, which is told where that is tried
+        return False

@@ -27,6 +27,7 @@ _WITHOUT = {
     "secrets.key": "Without secrets.key no secret opens.",
     "jwt.key": "Without jwt.key a new one is made, and who has logged in does so again.",
     "worker.key": "Without worker.key a new one is made, and workers of other machines need a copy of it.",
+    "sluice.toml": "Without sluice.toml, which held a password, the engine has no settings but the usual ones.",
     "admin.token": "Without admin.token the token is still good for who has it.",
 }
 _KEPT = {"engine.lock", "backup.lock"}

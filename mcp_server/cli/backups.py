@@ -150,7 +150,7 @@ def _settings(common: connect.Common, passphrase_file: Path | None, **overrides:
             "Backups are made and restored on the machine of the engine, and --url names another one.",
             hint="Leave --url out.",
         )
-    settings = common.settings(**overrides).hiding(passphrase_file)
+    settings = common.of_operator(overrides).hiding(passphrase_file)
     logs.configure(connect.QUIET, plain=True)
     process.hide_memory()
     return settings

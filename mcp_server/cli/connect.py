@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 DEFAULT_TENANT = "default"
 QUIET = "error"
 """What a command logs unless a log level is asked for: it tells its result, and whoever serves tells the rest."""
+_SINGULAR = {"file_root": "file_roots", "trusted_proxy": "trusted_proxies"}
+"""Flags that are given once for each value of a setting."""
 _from_variables: ContextVar[Mapping[str, str]] = ContextVar("from_variables")
 
 
@@ -80,7 +82,7 @@ class Common:
         from core import precedence
 
         variables = dict(_from_variables.get({}))
-        variables |= {"file_roots": variables["file_root"]} if "file_root" in variables else {}
+        variables |= {setting: variables[flag] for flag, setting in _SINGULAR.items() if flag in variables}
         return precedence.of_operator({"home": self.home, **flags}, serve, variables).hiding(self._ca)
 
     def of_home(self, **flags: object) -> engine_settings.Settings:

@@ -19,7 +19,7 @@ from core import adoption, clock, errors, ownership
 from core.backup import checking, making, manifest, sealing, staging
 from core.model import invocation
 from core.settings import Settings
-from mcp_server.cli import stage
+from mcp_server.cli import codes, stage
 from tests import waiting
 from tests.backup.archives import KEYS, PASSPHRASE, backup, home, ids, restore, tree
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
@@ -207,7 +207,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from core.backup import making, restoring, sealing
 from core.settings import Settings
-from mcp_server.cli import stage
+from mcp_server.cli import codes, stage
 sealing._COST = 16
 what, passphrase = sys.argv[1:]
 
@@ -319,7 +319,7 @@ async def test_an_engine_that_is_killed_during_a_backup_leaves_none_and_takes_th
         _, said = await process.communicate()
     finally:
         await scene.stop()
-    assert process.returncode == 1 and b"The engine went away" in said
+    assert process.returncode == codes.UNFINISHED and b"The engine went away" in said
     assert archives(tmp_path) == []
     assert not (place / staging.DIRECTORY).exists()
     await backup(place, tmp_path / "b.tar")
@@ -342,3 +342,20 @@ async def test_files_of_jobs_are_removed_for_a_restore_only_when_a_restore_has_p
     (tmp_path / "other" / adoption.RESTORING).mkdir()
     restore(tmp_path / "b.tar", tmp_path / "other")
     assert [path.name for path in root.iterdir()] == ["acme"]
+
+
+async def test_settings_with_a_password_go_with_the_keys_and_others_with_the_home(tmp_path: Path) -> None:
+    place = await home(tmp_path / "home")
+    settings = place / "sluice.toml"
+    for text, sealed in (('egress_allow = ["10.0.0.5"]\n', False), ('nats = "nats://ada:s3cr3t@10.0.0.5:4222"\n', True)):
+        settings.write_text(text, encoding="utf-8")
+        settings.chmod(0o600)
+        file = tmp_path / f"{sealed}.tar"
+        made = await backup(place, file, None)
+        assert ("sluice.toml" in {one.what for one in made.left_out}) is sealed
+        restore(file, tmp_path / f"without-{sealed}", None)
+        assert (tmp_path / f"without-{sealed}" / "sluice.toml").exists() is not sealed
+        with_keys = tmp_path / f"{sealed}-with-keys.tar"
+        await backup(place, with_keys)
+        restore(with_keys, tmp_path / f"with-{sealed}")
+        assert (tmp_path / f"with-{sealed}" / "sluice.toml").read_text(encoding="utf-8") == text

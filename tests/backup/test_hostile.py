@@ -149,6 +149,6 @@ def test_a_manifest_names_its_parts_as_sluice_does() -> None:
 def test_keys_are_told_from_files() -> None:
     assert all(map(contents.is_key, ("secrets.key", "jwt.key", "worker.key", "admin.token", "tls/key.pem", "own.key")))
     assert not any(
-        map(contents.is_key, ("sluice.toml", "state/x.key", "../secrets.key", "tls/cert.pem", "a/tls/key.pem"))
+        map(contents.is_key, ("license.json", "state/x.key", "../secrets.key", "tls/cert.pem", "a/tls/key.pem"))
     )
     assert not any(map(contents.is_file, ("sluice.db", "sluice.db-wal", "engine.sock", "restoring/x", "secrets.key")))
