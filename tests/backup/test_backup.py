@@ -347,7 +347,8 @@ async def test_files_of_jobs_are_removed_for_a_restore_only_when_a_restore_has_p
 async def test_settings_with_a_password_go_with_the_keys_and_others_with_the_home(tmp_path: Path) -> None:
     place = await home(tmp_path / "home")
     settings = place / "sluice.toml"
-    for text, sealed in (('egress_allow = ["10.0.0.5"]\n', False), ('nats = "nats://ada:s3cr3t@10.0.0.5:4222"\n', True)):
+    plain, secret = 'egress_allow = ["10.0.0.5"]\n', 'nats = "nats://ada:s3cr3t@10.0.0.5:4222"\n'
+    for text, sealed in ((plain, False), (secret, True)):
         settings.write_text(text, encoding="utf-8")
         settings.chmod(0o600)
         file = tmp_path / f"{sealed}.tar"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -65,9 +66,9 @@ async def type_in(text: str, home: Path, place: Path) -> None:
         awaited = shown in SHOWN
         printed = await shell(script.replace("PLAN_ID", plan), home, place, must=not awaited)
         plan = "".join(re.findall(r"sluice apply (plan_\w+)", printed)) or plan
-        while awaited and printed != wanted.strip():
-            await waiting.pause(0.2)
-            printed = await shell(script, home, place, must=False)
+        if awaited and printed != wanted.strip():
+            again = functools.partial(shell, script, home, place, must=False)
+            await waiting.until(again, wanted.strip().__eq__, seconds=60)
 
 
 @pytest.mark.parametrize("page", ["first-pipeline", "gitops-in-a-repository"])
@@ -101,7 +102,7 @@ def program(line: str, home: Path, place: Path, says: str) -> Iterator[None]:
     with log.open("wb") as out:
         running = subprocess.Popen(line.split(), cwd=place, env=surroundings(home), stdout=out, stderr=out)
     try:
-        waiting.until_now(lambda: says in log.read_text(encoding="utf-8") or running.poll() is not None)
+        waiting.until_now(lambda: any(says in one for one in waiting.lines(log)) or running.poll() is not None)
         assert running.poll() is None, log.read_text(encoding="utf-8")
         yield
     finally:
