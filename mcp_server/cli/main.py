@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
-from mcp_server.cli import arguments, codes, examples, leading, names
+from mcp_server.cli import arguments, examples, leading, names
 from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
@@ -197,6 +197,8 @@ def run(argv: Sequence[str]) -> int:
 
         return mistyped.report(error, words, commands(), PROGRAM, as_json="--json" in argv)
     except KeyboardInterrupt:
+        from mcp_server.cli import codes
+
         return codes.INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

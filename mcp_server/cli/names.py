@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from core import errors
-
 WORD = "--names-of"
 """The first word of the command line for it; what is typed so far follows, without the word that is being typed."""
 SECONDS = 1.0
@@ -62,6 +60,8 @@ def offer(words: Sequence[str]) -> int:
     """Print the names for the next word, one a line. Always 0, and silent when there is nothing to offer."""
     home, typed = _home(words)
     if (asked := wanted(typed)) is not None:
+        from core import errors  # not for the list of commands, which imports this module
+
         try:
             for name in asyncio.run(_ask(home, *asked)):
                 sys.stdout.write(name + "\n")

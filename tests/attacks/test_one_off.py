@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from core import clock, ownership
-from mcp_server.cli import failures, stage
+from mcp_server.cli import codes, stage
 from tests.attacks.rig import HANDLER, TRIGGER
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +95,7 @@ async def test_what_needs_an_engine_is_refused_at_once_and_nothing_moves(home: P
     ):
         started = clock.monotonic()
         done = await one_off(home, *words)
-        assert (done.returncode, done.stdout) == (failures.NO_ENGINE, b""), (words, done)
+        assert (done.returncode, done.stdout) == (codes.NO_ENGINE, b""), (words, done)
         assert done.stderr.decode().splitlines() == [
             f"error: target_unavailable: No engine is running on {home}.",
             f"  hint: Start one: sluice serve --home {home}",

@@ -130,7 +130,7 @@ def test_what_a_form_refers_to_is_there(operation: str) -> None:
     for place in filter(None, (form.does, form.makes, form.shows, *form.reads.values())):
         assert callable(made.function(place))
     assert not form.does or Form(form.typed, does=form.does) == replace(
-        form, about="", flags={}, texts={}, reads={}, switches={}, beside=()
+        form, about="", flags={}, texts={}, reads={}, switches={}, beside=(), makes="", optional=()
     ), "what does it shows it, too"
 
 

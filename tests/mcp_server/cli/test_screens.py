@@ -151,6 +151,9 @@ class Engine:
     async def trouble(self) -> str:
         return ""
 
+    def runs(self) -> bool:
+        return False
+
     def tell_when_idle(self) -> None:
         pass
 

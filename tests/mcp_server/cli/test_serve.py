@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from core import errors, ownership
 from mcp_server import loopback
-from mcp_server.cli import failures, stage
+from mcp_server.cli import codes, stage
 from mcp_server.http import connection, serving
 from tests import waiting
 
@@ -137,7 +137,7 @@ async def test_a_port_that_is_taken_is_a_plain_error(scene: stage.Stage, tmp_pat
 
 async def test_without_authentication_it_listens_on_loopback_only(tmp_path: Path) -> None:
     done = await sluice("serve", "--home", str(tmp_path / "home"), "--host", "0.0.0.0", "--port", "0", "--auth", "none")
-    assert done.returncode == 1
+    assert done.returncode == codes.REFUSED
     assert "loopback only" in done.stderr.decode()
 
 
@@ -220,7 +220,7 @@ async def test_a_command_that_outlives_the_engine_ends_with_a_sentence_and_is_no
                 assert b"Following" in await follower.stderr.receive()
                 os.kill(scene.pid, signal.SIGKILL)
                 said = b"".join([part async for part in follower.stderr])
-                assert await follower.wait() == failures.NO_ENGINE
+                assert await follower.wait() == codes.NO_ENGINE
     finally:
         with anyio.fail_after(30, shield=True):
             await scene.stop()
