@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from mcp_server.cli import codes
 from mcp_server.cli.arguments import Argument
 from mcp_server.cli.form import Form, Switch
 
@@ -33,6 +32,8 @@ _GROUP = "name workers online slots capacity jobs tenants labels"
 
 def outcome(run: Mapping[str, Any], given: Mapping[str, Any]) -> int:
     """The exit code for a run of a trigger: only one that was not to be waited for may still go on."""
+    from mcp_server.cli import codes  # it brings the faults of the engine, which --help does without
+
     if run["state"] == "succeeded" or given.get("wait_timeout_seconds") == 0:
         return codes.FAILED if run["state"] in _BADLY else codes.OK
     return codes.FAILED if run["state"] in _BADLY else codes.UNFINISHED
