@@ -125,7 +125,7 @@ def _restored(order: Order, reader: archive.Reader, home: Path, owned: ownership
         for place in places:
             shutil.rmtree(place, ignore_errors=True)
         raise
-    missing = _missing(manifest, keys)
+    missing = _missing(manifest, keys, places[0])
     about = Note(manifest.moment_ns, clock.now_ns(), manifest.sluice, tuple(missing))
     _keep(places[0] / NOTE, msgspec.json.encode(about))
     if data is not None:
@@ -162,6 +162,8 @@ def _keys(place: Path, passphrase: str | None, manifest: Manifest) -> dict[str, 
     found = {} if passphrase is None else checking.unseal(sealed.read_bytes(), passphrase, manifest)
     sealed.unlink()
     for name, content in found.items():
+        if (place / name).exists():
+            raise errors.InvalidDocument(f"This backup has {name} twice: with its files and with its keys.")
         (place / name).parent.mkdir(mode=0o700, exist_ok=True)
         _keep(place / name, content)
     return found
@@ -195,11 +197,12 @@ def _sync(directory: Path) -> None:
         os.close(handle)
 
 
-def _missing(manifest: Manifest, keys: dict[str, bytes]) -> list[str]:
+def _missing(manifest: Manifest, keys: dict[str, bytes], place: Path) -> list[str]:
     """The keys that the home had and that are not here."""
     absent = [one.what for one in manifest.left_out if contents.is_key(one.what)]
     if manifest.part("keys") is not None and not keys:
-        absent += [*_WITHOUT, "other keys that are sealed in it"]
+        known = [name for name in _WITHOUT if not (place / name).exists()]  # settings without a password are no key
+        absent += [*known, "other keys that are sealed in it"]
     return absent
 
 
