@@ -179,8 +179,8 @@ def _print(manifest: Manifest, *, parts: bool = True) -> None:
     ]
     if parts:
         render.rows(rows, ("part", "holds", "bytes", "unpacked", "sha256"), empty="")
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in manifest.counts.items())
-    connect.note(f"It holds {counts}.")
+    counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in manifest.counts.items())
+    connect.note(f"It holds: {counts}.")
     for one in manifest.left_out:
         connect.note(f"Not in it: {one.what} ({one.why})")
 
