@@ -36,13 +36,17 @@ def configure(level: str, *, plain: bool = False, **fields: str) -> None:
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=LEVELS.get(level, logging.WARNING), stream=sys.stderr, force=True)
+    for client in ("httpx", "httpcore"):  # they name addresses and headers, which may hold a secret
+        logging.getLogger(client).setLevel(logging.WARNING)
 
 
 def _goes_to_the_journal() -> bool:
     """Whether stderr is what systemd has connected to its journal (systemd.exec(5), JOURNAL_STREAM)."""
+    if sys.stderr is None:  # it was closed before this process began
+        return False
     try:
         found = os.fstat(sys.stderr.fileno())
-    except (OSError, ValueError):  # it is closed, or no file
+    except (OSError, ValueError):  # it was closed since, or is no file
         return False
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 

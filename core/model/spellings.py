@@ -8,6 +8,7 @@ WORDS = {
     **catalog.SPELLINGS,
     r"\S": "must not be blank",
     "^msg_[0-9a-f]{16}$": "must be the id of a message, such as msg_0123456789abcdef",
+    "^-?[a-z][a-z_]*$": "must be the name of a field, with - before it from the highest",
     "^[a-z_]+$": "must be lower-case letters and _",
     "^(?:blueprint|workflow):[a-z0-9][a-z0-9_-]*(?:@[0-9A-Za-z.+-]+)?$": (
         "must be workflow:SLUG or blueprint:SLUG, with @VERSION behind it or not"

@@ -54,7 +54,7 @@ def test_engines_are_opened_in_one_place() -> None:
     """So whatever is an engine (serve, sluice-mcp, a command) hides its memory."""
     root = Path(__file__).parents[2]
     modules = [path for room in ("core", "mcp_server") for path in (root / room).rglob("*.py")]
-    made = [line for path in modules for line in path.read_text(encoding="utf-8").splitlines() if " Engine(" in line]
+    made = [line for path in modules for line in path.read_text(encoding="utf-8").splitlines() if " = Engine(" in line]
     assert [line.strip().partition("(")[0] for line in made] == ["engine = Engine"]
 
 

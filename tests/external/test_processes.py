@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
+from mcp_server.cli import codes
 from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +44,7 @@ async def test_an_engine_and_a_worker_with_their_commands(tmp_path: Path) -> Non
                 assert serve.returncode is None
             key = home / "worker.key"
             async with rig.machine(tmp_path / "early", bus.url, key) as early:
-                assert await early.ended() == 1
+                assert await early.ended() == codes.REFUSED
                 assert "sluice group" in "".join(early.said), "it says how to let it in"
             code, _ = await sluice(home, "group", "create", "edge", "--admit", "default")
             assert code == 0

@@ -17,6 +17,7 @@ from core import errors
 from core.engine import Engine
 from core.external import nats
 from core.external.sealed import WorkerKey
+from mcp_server.cli import codes
 from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
 from tests.external import rig, server
@@ -283,7 +284,7 @@ async def test_a_license_without_external_workers_refuses_the_join_in_plain_word
     with anyio.fail_after(60):
         async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, edition="community", **rig.FAST):
             async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
-                assert await edge.ended() == 1
+                assert await edge.ended() == codes.REFUSED
     said = "".join(edge.said)
     assert "not_licensed" in said
     assert "external-workers" in said

@@ -147,7 +147,7 @@ async def test_a_person_does_the_same_with_commands(scene: stage.Stage, tmp_path
     assert "did you mean 'filter'" in out
     assert (await run(scene, "job", "stage", "by-hand"))[0] == 1
     code, _, err = await run(scene, "job", "put", "--draft", "-f", str(mended))
-    assert code == 1
+    assert code == 4  # refused
     assert "--base-revision 1" in err
     assert (await run(scene, "job", "put", "--draft", "-f", str(mended), "--base-revision", "1"))[0] == 0
     assert (await run(scene, "job", "stage", "by-hand"))[0] == 0

@@ -35,7 +35,7 @@ export function Overview() {
         }
       />
       <Attention deployments={deployments} workers={workers} schedules={schedules} />
-      {deployments.data && deployments.total === 0 && <FirstSteps />}
+      {deployments.isFetchedAfterMount && deployments.total === 0 && <FirstSteps />}
       <Applying rows={deployments.rows.filter(({ state }) => state === "applying")} />
       <div className="columns">
         <Section title="Latest runs of triggers">

@@ -92,9 +92,11 @@ def check_job(data: dict[str, Any], where: Where | None = None, files: Locator =
     meant_by: set[str] = set()  # keys that are there under another name, and so are not missing as well
     for key in data:
         if key not in KEYS:
-            meant = lint.suggest(str(key), KEYS) if len(faults.problems) < lint.SUGGESTED else ""
+            meant = ""
+            if len(faults.problems) < lint.SUGGESTED:  # to look for what each of thousands meant takes seconds
+                meant = lint.suggest(str(key), KEYS)
+                meant_by.update(one for one in near.nearest(str(key), KEYS) if one not in data)
             faults.add(f"/{pointers.escape(key)}", f"unknown key {shorten(key, 60)!r}{meant}")
-            meant_by.update(one for one in near.nearest(str(key), KEYS) if one not in data)
     if data.get("kind", "job") != "job":
         faults.add("/kind", f"expected a job, found kind {shorten(data['kind'], 60)!r}")
     name = data.get("name")

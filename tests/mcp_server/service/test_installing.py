@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core import errors
-from mcp_server.cli import main
+from mcp_server.cli import codes, main
 from mcp_server.service import installing, unit
 
 
@@ -56,9 +56,9 @@ def test_a_unit_of_somebody_else_is_neither_replaced_nor_removed(
     file = machine / "config" / "systemd" / "user" / "sluice.service"
     file.parent.mkdir(parents=True)
     file.write_text("[Service]\nExecStart=/bin/true\n")
-    assert main.run(["service", "install", "--user"]) == 1
+    assert main.run(["service", "install", "--user"]) == codes.REFUSED
     assert "was not written by" in capsys.readouterr().err
-    assert main.run(["service", "remove", "--user"]) == 1
+    assert main.run(["service", "remove", "--user"]) == codes.REFUSED
     assert file.read_text().endswith("/bin/true\n") and not (machine / "called").exists()
     assert main.run(["service", "install", "--user", "--name", "other"]) == 0
     assert file.with_name("other.service").exists()
