@@ -51,7 +51,7 @@ async def test_a_job_comes_back_by_itself_after_its_first_deaths(tmp_path: Path)
         with anyio.fail_after(60):
             await deployed(engine, tmp_path / "store")
             id = await _end(engine, 2)
-            assert _state(engine, id) == "assigned"
+            assert _state(engine, id) in ("assigned", "stopped")  # the last word of its worker may still be on its way
             await _up(engine, id)
         name = id.partition("/")[2].partition("#")[0]
         runs = (await _call(engine, "run_list", job=name, state="failed"))["items"]
