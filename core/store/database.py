@@ -297,7 +297,10 @@ class Database:
             raise self.loss.refusal()
         given_up = threading.Event()
         args = (self._writer.conn, self._turn, into, at_end)
-        stopped: Callable[[], bool] = lambda: self._closed or self.loss is not None or given_up.is_set()  # noqa: E731
+
+        def stopped() -> bool:
+            return self._closed or self.loss is not None or given_up.is_set()
+
         copying = self._loop.run_in_executor(None, copies.live, *args, stopped)
         self._copies.add(copying)
         copying.add_done_callback(self._copies.discard)

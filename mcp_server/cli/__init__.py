@@ -6,7 +6,7 @@ commands            here an operation becomes a command: words -> arguments -> t
 connect             the common flags, and the way to the engine; failures, progress, wording; examples: the lines below
                     --help; mistyped: what is said of a line that is none; meanings: words of other tools
 render              results for programs and for people; tables: what fits a terminal; codes: how a command ends
-watching, wait      looking again and again; names: what the shell completes names with
+watching, wait      looking again and again (news: when); names: what the shell completes names with
 up, applying        from files to what runs; confirming: the question before it; starting: a file to begin with
 noun by noun        what is more than call and show: plans, deployments, gitops, jobs, kv, invocations, messages ...
 serve, join, mcp    what runs for long; signals ends it

@@ -12,7 +12,7 @@ from core import errors
 from core.fileroots import FileRoot
 from core.homes import default_home
 from core.settings import data_root_of
-from mcp_server.cli import connect, render
+from mcp_server.cli import codes, connect, render
 from mcp_server.service import installing, unit
 
 ACCOUNT = "sluice"
@@ -72,7 +72,7 @@ def install(
     if dry_run:
         steps = installing.installing(where, name, wish)
         connect.note("\n".join(f"Would {step.words}" for step in steps))
-        print(unit.text(wish), end="")  # noqa: T201 - the result, for `systemd-analyze verify`
+        render.text(unit.text(wish))
         return 0
     installing.check(where)
     _carry_out(installing.installing(where, name, wish))
@@ -103,9 +103,8 @@ def status(
     if common.json:
         render.json(found)
     else:
-        width = max(map(len, found))
-        print("\n".join(f"{key:<{width}}  {value}" for key, value in found.items()))  # noqa: T201
-    return 0 if found.get("ActiveState") == "active" else 1
+        render.facts(found, tuple(found))
+    return codes.OK if found.get("ActiveState") == "active" else codes.FAILED
 
 
 def remove(

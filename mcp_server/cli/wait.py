@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
 
-import anyio
 from cyclopts import Parameter
 
 from core import clock, errors
-from mcp_server.cli import codes, connect, render
+from mcp_server.cli import codes, connect, news, render
 
 Kind = Literal["deployment", "invocation", "job"]
 State = Literal["running", "healthy", "removed", "succeeded", "ended"]
-LOOK_SECONDS = 2.0  # between two looks when nothing is announced: not every change of health is
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
@@ -125,23 +123,13 @@ async def until(engine: connect.Client, kind: str, name: str, wanted: str, withi
     """How it stands when it is as `wanted`, when it cannot be any more, or when so many seconds are over."""
     waited = KINDS[kind]
     deadline = clock.monotonic() + within
-    news = anyio.Event()
-
-    def notice(topic: str, data: dict[str, Any]) -> None:
-        news.set()
-
-    leave = engine.session.subscribe(notice)
-    try:
+    with news.heard(engine) as change:
         while True:
-            news = anyio.Event()  # before the look, so that nothing between the two is missed
             standing = await _standing(engine, waited, name, wanted)
             left = deadline - clock.monotonic()
             if standing.met or standing.hopeless or left <= 0:
                 return standing
-            with anyio.move_on_after(min(LOOK_SECONDS, left)):
-                await news.wait()
-    finally:
-        leave()
+            await change(min(news.LOOK_SECONDS, left))
 
 
 async def _standing(engine: connect.Client, waited: _Waited, name: str, wanted: str) -> Standing:

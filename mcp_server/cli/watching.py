@@ -13,12 +13,11 @@ import anyio
 import orjson
 
 from core import clock
-from mcp_server.cli import connect, render, tables
+from mcp_server.cli import connect, news, render, tables
 
 Row = Mapping[str, Any]
 Look = Callable[[], Awaitable[list[dict[str, Any]]]]
 
-LOOK_SECONDS = 2.0  # between two looks when nothing is announced
 REST_SECONDS = 0.2  # after each look, so that many announcements are one
 RESTLESS = frozenset({"last_heartbeat_at", "since", "duration_ms"})
 """What always changes, and is no change."""
@@ -27,26 +26,16 @@ CLEARED = "\x1b[H\x1b[2J"
 
 async def watch(engine: connect.Client, look: Look, columns: tuple[str, ...], empty: str) -> int:
     """Print the rows that `look` gives until the user interrupts."""
-    news = anyio.Event()
-
-    def notice(kind: str, data: dict[str, Any]) -> None:
-        news.set()
-
-    leave = engine.session.subscribe(notice)
     before: dict[str, dict[str, Any]] = {}
-    try:
+    with news.heard(engine) as change:
         while True:
-            news = anyio.Event()  # before the look, so that nothing between the two is missed
             rows = await look()
             if render.watched():
                 _redraw(rows, columns, empty)
             else:
                 before = _tell(before, rows, columns)
             await anyio.sleep(REST_SECONDS)
-            with anyio.move_on_after(LOOK_SECONDS):
-                await news.wait()
-    finally:
-        leave()
+            await change(news.LOOK_SECONDS)
 
 
 def _redraw(rows: list[dict[str, Any]], columns: tuple[str, ...], empty: str) -> None:
