@@ -80,6 +80,7 @@ def test_every_page_has_its_picture(browser: Any, served: Served, ids: dict[str,
         both = " | ".join(f"![{look}]({name}-{look}.webp)" for look in LOOKS)
         shown.append(f"## /{address}\n\n| light | dark |\n|---|---|\n| {both} |\n")
     (PLACE / "README.md").write_text("\n".join(shown), encoding="utf-8")
+    assert len(re.findall(r"\.webp\)", "\n".join(shown))) == len(LOOKS) * (len(PAGES) + 1)
 
 
 def test_a_minute_in_the_console_has_its_pictures(browser: Any, served: Served, ids: dict[str, str]) -> None:
@@ -108,6 +109,7 @@ def test_a_minute_in_the_console_has_its_pictures(browser: Any, served: Served, 
         visitor.press("Run Smoke trigger")
         visitor.sees("Smoke check passed")
         keep(visitor, "walk-6")
+    assert served.call("deployment_get", name="roundtrip")["health"] == "healthy"
 
 
 def test_the_pictures_are_small() -> None:

@@ -89,6 +89,8 @@ def test_variables_and_keys_of_the_kv_store_are_set_and_shown(visitor: Visitor, 
     visitor.press("Delete cart:1")
     page.get_by_role("dialog").get_by_role("button", name="Delete cart:1").click()
     visitor.sees("No job keeps anything in the KV store.")
+    assert [one["name"] for one in served.call("variable_list")["items"]] == ["greeting"]
+    assert served.call("kv_list", namespace="default:shop")["items"] == []
 
 
 def test_a_token_is_told_once_works_and_is_revoked(visitor: Visitor, served: Served) -> None:

@@ -17,6 +17,7 @@ def test_a_trigger_is_published_revised_stopped_and_offered_again(browser: Any, 
         visitor.page.goto(served.new_link())
         visitor.sees("Needs attention")
         walk(visitor, served)
+    assert len(served.call("trigger_invocation_list")["items"]) == 3
 
 
 def walk(visitor: Visitor, served: Served) -> None:

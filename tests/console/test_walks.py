@@ -60,6 +60,7 @@ def test_the_tutorial_of_the_roundtrip_is_walked(visitor: Visitor, served: Serve
     page.keyboard.press("Enter")
     page.locator(".line", has_text=NAME).filter(has_text="hello").first.wait_for()
     waiting.until_now(lambda: any(one.name.startswith("seen") for one in files_of(served, "roundtrip-files")))
+    assert served.call("deployment_get", name=NAME)["revision"] == 1
 
 
 def test_a_pipeline_is_deployed_with_keys_alone(visitor: Visitor, served: Served) -> None:

@@ -330,6 +330,7 @@ async def test_tail_follows_a_file_and_finds_new_ones(worker: Worker, data: Path
         await tail.until("one", "half")
         append(data / "b.log", "new\n")
         await tail.until("one", "half", "new")
+    assert tail.seen == ["one", "half", "new"], "nothing more until it was drained"
 
 
 async def test_tail_reads_the_rest_of_a_rotated_file_and_then_the_new_one(worker: Worker, data: Path) -> None:
@@ -340,6 +341,7 @@ async def test_tail_reads_the_rest_of_a_rotated_file_and_then_the_new_one(worker
         (data / "a.log").rename(data / "a.log.1")
         append(data / "a.log", "first of the new\n")
         await tail.until("one", "last of the old", "first of the new")
+    assert tail.seen == ["one", "last of the old", "first of the new"]
 
 
 async def test_tail_reads_a_file_that_was_truncated_from_its_start(worker: Worker, data: Path) -> None:
@@ -348,6 +350,7 @@ async def test_tail_reads_a_file_that_was_truncated_from_its_start(worker: Worke
         await tail.until("a long first line")
         (data / "a.log").write_text("short\n")
         await tail.until("a long first line", "short")
+    assert tail.seen == ["a long first line", "short"]
 
 
 async def test_tail_resumes_after_a_restart_and_reads_no_line_twice(worker: Worker, data: Path) -> None:
@@ -357,6 +360,7 @@ async def test_tail_resumes_after_a_restart_and_reads_no_line_twice(worker: Work
     append(data / "a.log", " line\nthree\n")
     async with tailing(worker, data) as tail:
         await tail.until("unfinished line", "three")
+    assert tail.seen == ["unfinished line", "three"]
 
 
 async def test_tail_can_start_at_the_end_of_what_is_there(worker: Worker, data: Path) -> None:

@@ -117,6 +117,7 @@ async def test_rotation_while_the_job_is_down_loses_nothing_that_still_matches(w
     append(data / "a.log", "three\n")
     async with tailing(worker, f"{data}/a.log*") as tail:
         await tail.until("two", "three")
+    assert sorted(tail.seen) == ["three", "two"], "nothing more until it was drained"
 
 
 async def test_the_last_line_of_a_deleted_file_is_an_event_although_it_has_no_end(worker: Worker, data: Path) -> None:
