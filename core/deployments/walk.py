@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from core.dsl.events import select
+from core import errors
+from core.dsl.outputs import dispatch
+from core.dsl.outputs.dispatch import DispatchOutput
 from core.model.deployment import Job, Role, State
 
 if TYPE_CHECKING:
@@ -24,13 +25,19 @@ Events = list[dict[str, Any]]
 Trace = Callable[[Job, Events | None], Awaitable["traces.Trace"]]
 """What a job does to events; None: its own input makes them."""
 
-MOST_STEPS = 200
+MOST_JOBS = 200
 PASSED_OVER = "It has no events: nothing before it hands over any. Give it some with `step`."
+NO_ROUTE = "No route fits it, and no output is the default: it would be refused."
 IN_A_CIRCLE = "It stands in a circle of channels, which a trace cannot order."
 
 
 async def through(state: State, events: Events | None, step: str | None, trace: Trace) -> list[workflows.TracedStep]:
-    """What every job does, in the order of the channels. `events` go to the step of that name, or to all first ones."""
+    """What every job does, in the order of the channels. `events` go to the step of that name, or to all first ones.
+
+    Raises InvalidParams for more jobs than a trace takes.
+    """
+    if len(state.jobs) > MOST_JOBS:
+        raise errors.InvalidParams(f"It has {len(state.jobs)} jobs; a trace takes at most {MOST_JOBS}.")
     waiting: dict[str, Events] = {}
     told: list[workflows.TracedStep] = []
     for job, reads, in_circle in order(state):
@@ -44,15 +51,19 @@ async def through(state: State, events: Events | None, step: str | None, trace: 
             told.append(_passed_over(job, IN_A_CIRCLE if in_circle else PASSED_OVER))
             continue
         found = await trace(job, [*given, *(handed or [])] or None)
-        for channel, event in handed_over(job.document, found["would_emit"]):
-            waiting.setdefault(channel, []).append(event)
-        told.append(_traced(job, found))
+        unrouted: list[traces.TraceFault] = []
+        for number, (channels, event) in enumerate(handed_over(job.document, found["would_emit"])):
+            for channel in channels:
+                waiting.setdefault(channel, []).append(event)
+            if not channels:
+                unrouted.append({"step": "output", "event": number, "message": NO_ROUTE})
+        told.append(_traced(job, found, unrouted))
     return told
 
 
 def order(state: State) -> Iterable[tuple[Job, str, bool]]:
     """(job, the channel that it reads, whether it is in a circle); who writes a channel comes before its readers."""
-    jobs = list(state.jobs.values())[:MOST_STEPS]
+    jobs = list(state.jobs.values())
     writers: dict[str, list[str]] = {}
     for job in jobs:
         for channel in writes(job):
@@ -85,40 +96,19 @@ def writes(job: Job) -> list[str]:
     return [channel] if channel else []
 
 
-def handed_over(document: Mapping[str, Any], emitted: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, Any]]:
-    """(channel, event) of what a traced job would send along channels."""
-    turn = 0
+def handed_over(document: Mapping[str, Any], emitted: Sequence[Mapping[str, Any]]) -> Iterable[tuple[list[str], Any]]:
+    """(channels, event) of what a traced job would send along channels; without any it has no route."""
+    spread = document.get("output", {}).get("dispatch")
+    config = None if spread is None else DispatchOutput.model_validate(spread)
+    turns = count()
     for one in emitted:
         if one.get("kind") == "worker-channel":
-            yield one["channel"], one["content"]
-        elif one.get("kind") == "dispatch":
-            config = document["output"]["dispatch"]
-            for channel in _chosen(config, one["content"], turn):
-                yield channel, one["content"]
-            turn += 1
+            yield [one["channel"]], one["content"]
+        elif one.get("kind") == "dispatch" and config is not None:
+            yield dispatch.channels(config, one["content"], next(turns)), one["content"]
 
 
-def _chosen(config: Mapping[str, Any], event: Any, turn: int) -> list[str]:
-    outputs = dict(config["outputs"])
-    copies = list(config.get("copies", ()))
-    match config.get("mode", "clone"):
-        case "clone":
-            return [*copies, *outputs.values()]
-        case "round-robin":
-            return [*copies, list(outputs.values())[turn % len(outputs)]]
-    value = select.getter(select.parse(config["field"]))(event)
-    name = config.get("routes", {}).get(_written(value), config.get("default"))
-    return [*copies, *([outputs[name]] if name in outputs else [])]
-
-
-def _written(value: Any) -> str:
-    """A value as it stands among the routes of a dispatch."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if isinstance(value, str) else orjson.dumps(value, default=lambda _: None).decode()
-
-
-def _traced(job: Job, found: traces.Trace) -> workflows.TracedStep:
+def _traced(job: Job, found: traces.Trace, unrouted: list[traces.TraceFault]) -> workflows.TracedStep:
     return {
         "step": job.step,
         "job": job.name,
@@ -128,7 +118,7 @@ def _traced(job: Job, found: traces.Trace) -> workflows.TracedStep:
         "events_out": found["events_out"],
         "would_emit": found["would_emit"],
         "dropped": sum(one["dropped"] for one in found["steps"]),
-        "errors": found["errors"],
+        "errors": [*found["errors"], *unrouted],
         "truncated": found.get("truncated", []),
     }
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from core import errors
 from core.deployments import walk
 from core.model.deployment import Job, Role, State
 
@@ -22,16 +23,17 @@ def state(*jobs: Job) -> State:
     return State(jobs={one.name: one for one in jobs})
 
 
+async def passing(one: Job, given: walk.Events | None) -> Any:
+    """Every job hands on what it gets."""
+    kind, settings = next(iter(one.document["output"].items()))
+    told = settings if isinstance(settings, dict) else {}
+    sent = [{**told, "kind": kind, "content": event} for event in given or []]
+    return {"events_in": given, "events_out": given, "would_emit": sent, "steps": [{"dropped": 1}], "errors": []}
+
+
 async def walked(wish: State, events: walk.Events | None, step: str | None = None) -> dict[str, Any]:
-    """Step -> the events that it was traced with; or why it was not. Every job hands on what it gets."""
-
-    async def trace(one: Job, given: walk.Events | None) -> Any:
-        kind, settings = next(iter(one.document["output"].items()))
-        told = settings if isinstance(settings, dict) else {}
-        sent = [{**told, "kind": kind, "content": event} for event in given or []]
-        return {"events_in": given, "events_out": given, "would_emit": sent, "steps": [{"dropped": 1}], "errors": []}
-
-    found = await walk.through(wish, events, step, cast(Any, trace))
+    """Step -> the events that it was traced with; or why it was not."""
+    found = await walk.through(wish, events, step, cast(Any, passing))
     return {one["step"]: one["passed_over"] or one["events_in"] for one in found}
 
 
@@ -67,6 +69,22 @@ async def test_a_dispatch_decides_for_each_event(config: dict[str, Any], left: l
     spread = {"dispatch": {**config, "outputs": {"l": "left", "r": "right"}}}
     found = await walked(state(job("first", output=spread), job("l", "left"), job("r", "right")), EVENTS)
     assert [[event["n"] for event in found[side]] for side in ("l", "r")] == [left, right]
+
+
+async def test_an_event_without_a_route_is_told() -> None:
+    spread = {"dispatch": {"mode": "conditional", "field": "to", "routes": {"a": "l"}, "outputs": {"l": "left"}}}
+    wish = state(job("first", output=spread), job("l", "left"))
+    first, _ = await walk.through(wish, EVENTS, None, cast(Any, passing))
+    assert [(one["step"], one["event"], one["message"]) for one in first["errors"]] == [
+        ("output", 1, walk.NO_ROUTE),
+        ("output", 2, walk.NO_ROUTE),
+    ]
+
+
+async def test_more_jobs_than_a_trace_takes_are_refused_and_none_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(walk, "MOST_JOBS", 1)
+    with pytest.raises(errors.InvalidParams, match="2 jobs"):
+        await walked(state(job("first", output="one"), job("last", "one")), EVENTS)
 
 
 async def test_who_gets_nothing_says_so_and_can_be_given_events() -> None:

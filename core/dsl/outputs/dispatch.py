@@ -135,22 +135,51 @@ class _Turns:
         return {name: events[(index - first) % count :: count] for index, name in enumerate(self._names)}
 
 
-class _Routes:
-    def __init__(self, config: DispatchOutput, env: Env) -> None:
+def channels(config: DispatchOutput, event: Event, turn: int) -> list[str]:
+    """Where one event goes, the `turn`-th that comes (from 0); by `conditional` to the copies alone when it has no
+    route."""
+    outputs = list(config.outputs)
+    match config.mode:
+        case "clone":
+            chosen = outputs
+        case "round-robin":
+            chosen = [outputs[turn % len(outputs)]]
+        case "conditional":
+            table = _Table(config)
+            name = table.output(table.value(event))
+            chosen = [] if name is None else [name]
+    return [*config.copies, *(config.outputs[name] for name in chosen)]
+
+
+class _Table:
+    """The routes: by texts, and by other values as JSON writes them."""
+
+    def __init__(self, config: DispatchOutput) -> None:
         assert config.field is not None
-        self._get = select.getter(select.parse(config.field))
+        self.value = select.getter(select.parse(config.field))
         self._texts = dict(config.routes)
         self._values = {key: output for text, output in config.routes.items() if (key := _key(_as_json(text)))}
         self._default = config.default
+
+    def output(self, value: Any) -> str | None:
+        """The name of the output for a value of the field."""
+        if type(value) is str:
+            return self._texts.get(value, self._default)
+        return self._values.get(_key(value), self._default)
+
+
+class _Routes:
+    def __init__(self, config: DispatchOutput, env: Env) -> None:
+        self._table = _Table(config)
         self._field = config.field
         self._env = env
 
     def __call__(self, events: list[Event], run: Run) -> dict[str, list[Event]]:
         out: dict[str, list[Event]] = {}
-        get, texts, values, default = self._get, self._texts, self._values, self._default
+        value_of, output = self._table.value, self._table.output
         for event in events:
-            value = get(event)
-            name = texts.get(value, default) if type(value) is str else values.get(_key(value), default)
+            value = value_of(event)
+            name = output(value)
             if name is not None:
                 out.setdefault(name, []).append(event)
             elif value is select.MISSING:
