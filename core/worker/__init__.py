@@ -2,8 +2,8 @@
 
 __main__ -> runtime    the process, and the workloads that it holds; link is its end of the channel to the engine, and
                        cuts and masks whatever leaves by it
-executor -> pump       one job: fired (timetable; orders: what the engine says of it), its batches moved to the output
-                       (flight, runs, waits, watermark; overtaking: a firing that ends the run before)
+executor -> pump       one job: fired (firings: by its timetable and watermark, by orders of the engine; overtaking: one
+                       that ends the run before), its batches moved to the output (flight, runs, waits)
 letters                what becomes of refused events, and what waits for it (forwarding: sent on; replaying: once
                        more, from their step)
 under_way              the runs that have begun, of which the long ones are told

@@ -33,30 +33,27 @@ from core.dsl.language.action import JobAborted
 from core.dsl.language.compile import CompiledJob
 from core.dsl.language.emit import Emitters
 from core.dsl.language.schedule import Clocks, MessageFilter, Trigger
-from core.dsl.language.timers import Interval, Timer
+from core.dsl.language.timers import Timer
 from core.errors import Busy, JobFailed
 from core.model import frames, message, trace_context
 from core.model.canceling import Stopped
 from core.model.letter import Code
 from core.model.log_line import NO_RUN
-from core.model.schedule import Cause
 from core.worker import in_run, runs
+from core.worker.firings import Firings
 from core.worker.flight import Flight, add
 from core.worker.lease import Lease
 from core.worker.letters import Outbox
 from core.worker.orders import Orders
-from core.worker.overtaking import Overtaking
 from core.worker.pump import Pump
 from core.worker.replaying import ACCEPTED, REFUSED, NoStep, Outcome, Replayer
 from core.worker.runs import Delivery, Metrics, RunReport, reason_of
-from core.worker.timetable import Firing, Now, Timetable
+from core.worker.timetable import Firing, Now
 from core.worker.turns import SLICE_SECONDS, Turns
 from core.worker.under_way import Begun, UnderWay
 from core.worker.waits import Waits
-from core.worker.watermark import Watermark
 
 MOST_RUNS_AT_ONCE = 16  # of one message-triggered instance whose output has to wait
-LONGEST_SLEEP_SECONDS = 30.0  # a schedule looks at the clock at least this often, so that a clock that jumps is seen
 SLOW_RUN_NS = 500_000  # a message-triggered job whose runs take longer waits for its turn
 
 Mode = Literal["once", "scheduled", "message", "continuous"]
@@ -96,7 +93,7 @@ class Executor:
         self._flight: Flight | None = None  # of the firing that is under way, in other modes than message
         self._firing: Run | None = None  # that firing
         self.failed_in = NO_RUN  # the firing with which the job failed, for the log
-        self._timetable: Timetable | None = None
+        self._firings: Firings | None = None
         trigger: Trigger | None = getattr(job.input, "trigger", None)
         if isinstance(job.input, MessageFilter):
             self.mode, self.filter = "continuous", job.input.filter()
@@ -534,44 +531,15 @@ class Executor:
             await asyncio.wait(self._runs)
 
     async def _keep_schedule(self, timer: Timer) -> None:
-        window, orders = timer.window, self._orders
-        watermark = Watermark(window, self._env) if window is not None and window.sequenced else None
-        mark = await asyncio.to_thread(watermark.read) if watermark is not None else None
-        since_ns = 0 if orders.paused else orders.since_ns  # a pause is no outage: nothing is missed in it
-        table = self._timetable = Timetable(timer, self._env.workload, Now.read(), mark, since_ns)
-        orders.missed(table.missed)
-        name = "interval" if isinstance(timer, Interval) else "cron"
+        firings = self._firings = await Firings.begun(timer, self._orders, self._env)
         while not self._stopping:
-            firing = await self._next_firing(table)
+            firing = await firings.next(self._waits)
             if firing is None:
                 continue
-            orders.fired(firing)
-            # What somebody asked for, and what makes up for a firing that was missed, is not ended by the timetable.
-            overtaken = timer.overlap == "cancel" and firing.cause is Cause.SCHEDULE
-            with Overtaking(table, orders, self._overtake) if overtaken else contextlib.nullcontext():
-                came_through = await self._fire(name, firing)
-            if not came_through:
-                continue
-            span = firing.span if firing.cause is Cause.SCHEDULE else None
-            if watermark is not None and span is not None and not self._stopping:
-                await asyncio.to_thread(watermark.write, span.end_ns)
-                table.succeeded(span, Now.read())
-
-    async def _next_firing(self, table: Timetable) -> Firing | None:
-        """What runs now; None after a wait. What is asked for now goes before what is due, a backfill behind it."""
-        orders, now = self._orders, Now.read()
-        if (resumed := orders.resumed()) is not None:
-            table.resume(resumed)
-        order = orders.take(now=True)
-        wait = LONGEST_SLEEP_SECONDS if orders.paused else table.wait(now)
-        if order is None and wait > 0:
-            order = orders.take(now=False)
-        if order is not None:
-            return table.ordered(order.order, Cause(order.cause), order.scheduled_ns)
-        if wait > 0:
-            await self._waits.wait(orders.wait(min(wait, LONGEST_SLEEP_SECONDS)))
-            return None
-        return table.fire(now)
+            with firings.overtaking(firing, self._overtake):
+                came_through = await self._fire(firings.trigger, firing)
+            if came_through and not self._stopping:
+                await firings.succeeded(firing)
 
     async def _fire(self, trigger: str, firing: Firing | None = None) -> bool:
         """One run; whether it came to its end: false when somebody wanted another one."""
@@ -720,8 +688,8 @@ class Executor:
         for since in (taken, behind):
             if since is not None:
                 oldest = max(oldest, now.monotonic - since)
-        if self._timetable is not None:
-            oldest = max(oldest, self._timetable.lag_seconds(now))
+        if self._firings is not None:
+            oldest = max(oldest, self._firings.table.lag_seconds(now))
         return oldest
 
 

@@ -94,7 +94,12 @@ async def test_a_schedule_shows_the_last_ten_runs_of_its_job(tmp_path: Path) -> 
         assert (await shown(engine))["runs"] == []
         for _ in range(11):
             await engine.call("job_run_now", {"name": "nightly", "wait_seconds": 30}, ADMIN)
-        listed = (await engine.call("run_list", {"job": "nightly"}, ADMIN))["items"]
+
+        async def written() -> list[dict[str, Any]]:
+            items: list[dict[str, Any]] = (await engine.call("run_list", {"job": "nightly"}, ADMIN))["items"]
+            return items
+
+        listed = await waiting.until(written, lambda items: len(items) == 11)
         runs = (await shown(engine))["runs"]
         assert [one["run_id"] for one in runs] == [one["run_id"] for one in listed[:10]]
         for run, item in zip(runs, listed, strict=False):

@@ -247,7 +247,7 @@ async def test_the_timetable_ends_no_run_that_was_asked_for_and_none_in_a_pause(
     executor = overlapping(worker, orders)
     async with at_work(executor):
         first = await worker.env("reader").channel("c").get()
-        timetable = await waiting.until(lambda: executor._timetable)
+        timetable = (await waiting.until(lambda: executor._firings)).table
         await waiting.until(lambda: timetable.wait(Now.read()) <= 0)
         assert worker.reports == []
         orders.heard(frames.Schedule("w", 0, True), Now.read())

@@ -17,7 +17,7 @@ from core.dsl.outputs import file as file_output
 from core.dsl.stores import local
 from core.errors import JobFailed
 from core.worker import executor as executors
-from core.worker import runs
+from core.worker import firings, runs
 from core.worker.runs import Delivery
 from core.worker.timetable import Now
 from tests import waiting
@@ -221,7 +221,7 @@ async def test_a_cron_job_fires_on_the_clock(worker: Worker, monkeypatch: pytest
     hour = 1_800_000_000 * 1_000_000_000  # a full hour
     now = hour - 1_000_000_000
     monkeypatch.setattr(executors.clock, "now_ns", lambda: now)
-    monkeypatch.setattr(executors, "LONGEST_SLEEP_SECONDS", 0.005)
+    monkeypatch.setattr(firings, "LONGEST_SLEEP_SECONDS", 0.005)
     executor = worker.executor({"echo": {"event": "t", "trigger": {"cron": "@hourly"}}}, {"print": "STDOUT"})
     task = asyncio.create_task(executor.run())
     await rig.opened(executor)
