@@ -95,27 +95,19 @@ def parse_json(raw: bytes, *, max_bytes: int = MAX_JSON_BYTES, max_depth: int = 
     return value
 
 
+_TEXT = re.compile(rb'"(?:[^"\\]++|\\.?)*+"?', re.DOTALL)  # fits whatever begins with a quote
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
+
+
 def _nested(raw: bytes, max_depth: int) -> bool:
     """Whether brackets are nested deeper than allowed; braces inside strings only make the answer stricter to check."""
     if raw.count(b"{") + raw.count(b"[") <= max_depth:
         return False
-    depth, quoted, escaped = 0, False, False
-    for byte in raw:
-        if quoted:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                quoted = False
-        elif byte == 0x22:
-            quoted = True
-        elif byte in b"{[":
-            depth += 1
-            if depth > max_depth:
-                return True
-        elif byte in b"}]":
-            depth -= 1
+    depth = 0
+    for bracket in _TEXT.sub(b"", raw).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"{[" else -1
+        if depth > max_depth:
+            return True
     return False
 
 

@@ -27,12 +27,16 @@ MAX_NODES = 100_000
 
 Places = dict[str, tuple[int, int]]  # JSON Pointer -> (line, column), both from 1
 
-_NULL = re.compile(r"(?:~|null|Null|NULL)?\Z")
-_BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
-_INT = re.compile(r"[-+]?[0-9]+\Z")
-_OCTAL = re.compile(r"0o[0-7]+\Z")
-_HEX = re.compile(r"0x[0-9a-fA-F]+\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+# What a plain scalar stands for, by the core schema of YAML 1.2.1 (section 10.3.2); anything else is text.
+_PLAIN = re.compile(
+    r"(?:(?P<null>~|null|Null|NULL|)"
+    r"|(?P<bool>true|True|TRUE|false|False|FALSE)"
+    r"|(?P<int>[-+]?[0-9]+)"
+    r"|(?P<base>0o[0-7]+|0x[0-9a-fA-F]+)"
+    r"|(?P<float>[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?)"
+    r"|(?P<endless>[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)))\Z"
+)
+_INTEGER_DIGITS = 24  # any that is longer is out of range
 _TAG_DIRECTIVE = re.compile(r"^%TAG\b", re.MULTILINE)
 _NOT_TOLD = "found character that"
 # A plain value with a placeholder in it, which YAML takes for a map in braces or breaks off at.
@@ -40,6 +44,7 @@ _PLACEHOLDER = re.compile(
     r"""(?<!["'\w])(?:[^\s,{}\[\]"'#]|[$@]\{[^{}\n]*\}|\{\{[^{}\n]*\}\})*?(?:\{\{[^{}\n]*\}\}|[$@]\{[^{}\n]*\})"""
     r"""(?:[^\s,{}\[\]"'#]|[$@]\{[^{}\n]*\}|\{\{[^{}\n]*\}\})*"""
 )
+_TOO_LARGE = "the integer does not fit in 64 bits; quote it to keep it as text"
 _AROUND = 200  # characters
 _REMEDIES = {
     "mapping values are not allowed": "A text with a colon and a space in it has to stand in quotes, and a key on a"
@@ -48,7 +53,6 @@ _REMEDIES = {
     "did not find expected ',' or '}'": "Within { } a text with a colon, a comma, a brace or an apostrophe has to stand"
     " in double quotes.",
 }
-_NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
     try:
         plain, original = _one_kind_of_break(text)
         reader = _Reader(origin, text, original)
-        events = _events(CParser(plain))
+        events = iter(CParser(plain).get_event, None)
         for event in events:
             if isinstance(event, yaml_events.DocumentStartEvent):
                 reader.places = {}
@@ -162,11 +166,6 @@ def _parse(text: str, origin: str) -> list[tuple[Any, Places]]:
     if not documents:
         raise errors.InvalidDocument(f"{origin} is empty.", hint="Write one document, or several divided by ---.")
     return documents
-
-
-def _events(parser: CParser) -> Iterator[Any]:
-    while parser.check_event():
-        yield parser.get_event()
 
 
 def _one_kind_of_break(text: str) -> tuple[str, dict[int, int]]:
@@ -231,25 +230,26 @@ class _Reader:
 
     def value(self, event: Any, events: Iterator[Any], pointer: str, depth: int) -> Any:
         self._nodes += 1
-        self.places[pointer] = (event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        self.places[pointer] = (mark.line + 1, mark.column + 1)
         if self._nodes > MAX_NODES:
             self._refuse(event, pointer, f"the text has more than {MAX_NODES} values")
         if depth > MAX_DEPTH:
             self._refuse(event, pointer, f"it is nested deeper than {MAX_DEPTH} levels")
-        if isinstance(event, yaml_events.AliasEvent) or getattr(event, "anchor", None) is not None:
+        if event.anchor is not None:  # an alias has its name there
             self._refuse(event, pointer, "anchors and aliases are not allowed; write the value out")
-        tag = str(getattr(event, "tag", None) or "")
-        if tag and tag != "!":
-            self._refuse(event, pointer, f"the tag {errors.shorten(tag, 60)} is not allowed")
-        if isinstance(event, yaml_events.ScalarEvent):
+        if event.tag and event.tag != "!":
+            self._refuse(event, pointer, f"the tag {errors.shorten(str(event.tag), 60)} is not allowed")
+        kind = type(event)  # libyaml makes these very classes
+        if kind is yaml_events.ScalarEvent:
             return self._scalar(event, pointer)
-        if isinstance(event, yaml_events.SequenceStartEvent):
+        if kind is yaml_events.SequenceStartEvent:
             items: list[Any] = []
-            while not isinstance(event := next(events), yaml_events.SequenceEndEvent):
+            while type(event := next(events)) is not yaml_events.SequenceEndEvent:
                 items.append(self.value(event, events, f"{pointer}/{len(items)}", depth + 1))
             return items
         out: dict[str, Any] = {}
-        while not isinstance(event := next(events), yaml_events.MappingEndEvent):
+        while type(event := next(events)) is not yaml_events.MappingEndEvent:
             key = self._key(event, pointer)
             at = f"{pointer}/{pointers.escape(key)}"
             if key in out:
@@ -280,28 +280,28 @@ class _Reader:
             self._refuse(event, pointer, "the text has a NUL character")
         if not event.implicit[0]:  # quoted or block style
             return text
-        if _NULL.match(text):
+        found = _PLAIN.match(text)
+        stands_for = found and found.lastgroup
+        if stands_for is None:
+            return text
+        if stands_for == "null":
             return None
-        if _BOOL.match(text):
+        if stands_for == "bool":
             return text[0] in "tT"
-        number = self._number(text)
-        if isinstance(number, int) and not -(2**63) <= number < 2**63:
-            self._refuse(event, pointer, "the integer does not fit in 64 bits; quote it to keep it as text")
-        if number is not None:
-            return number
-        if _NOT_FINITE.match(text):
+        if stands_for == "endless":
             self._refuse(event, pointer, "infinity and not-a-number are not allowed")
-        return text
+        if stands_for == "float":
+            return self._float(event, pointer, text)
+        number = int(text, 0 if stands_for == "base" else 10) if len(text) <= _INTEGER_DIGITS else 2**64
+        if not -(2**63) <= number < 2**63:
+            self._refuse(event, pointer, _TOO_LARGE)
+        return number
 
-    def _number(self, text: str) -> int | float | None:
-        if _INT.match(text):
-            return int(text) if len(text) < 25 else 2**64
-        if _OCTAL.match(text) or _HEX.match(text):
-            return int(text, 0) if len(text) < 25 else 2**64
-        if _FLOAT.match(text):
-            number = float(text)
-            return number if abs(number) != float("inf") else 2**64
-        return None
+    def _float(self, event: Any, pointer: str, text: str) -> float:
+        number = float(text)
+        if abs(number) == float("inf"):
+            self._refuse(event, pointer, _TOO_LARGE)
+        return number
 
     def _refuse(self, event: Any, pointer: str, what: str, column: int = 0) -> NoReturn:
         where = f"{self._origin}:{event.start_mark.line + 1}:{column or event.start_mark.column + 1}"

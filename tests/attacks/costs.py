@@ -56,6 +56,7 @@ def texts() -> Iterator[tuple[str, str]]:
     yield "escapes", '"' + full("\\u0041") + '"'
     yield "surrogates", '"' + full("\\ud800") + '"'
     yield "quotes", full('"')
+    yield "quotes that end nothing", "[" * 70 + '"' + full('\\"') + "\\"
     yield "digits", full("9")
     yield "fraction", "0." + full("1")
     yield "exponents", "[" + full("1e308,") + "1]"

@@ -1,13 +1,19 @@
 // Filters of lists: they stand in the address, so that a link shows the same to whoever opens it.
 
 import { Select, TextInput } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
 import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useEffect, useRef, useState } from "react";
+
+const AFTER_TYPING_MS = 300;
 
 /** What the address of this page asks for, and a way to ask for more or (with undefined) for less. */
 export function useFilters<W extends object>(): [W, (more: { [K in keyof W]?: W[K] | undefined }) => void] {
   const wanted = useSearch({ strict: false }) as W;
   const navigate = useNavigate();
-  return [wanted, (more) => void navigate({ to: ".", search: { ...wanted, ...more } as never, replace: true })];
+  const say = (more: object) =>
+    void navigate({ to: ".", search: ((now: object) => ({ ...now, ...more })) as never, replace: true });
+  return [wanted, say];
 }
 
 /** Those that are asked for, as arguments of an operation. */
@@ -20,20 +26,31 @@ interface Text {
   set: (value: string | undefined) => void;
 }
 
-/** A text that counts when it is done: with Enter, or when another field is gone to. */
+/** A text that counts when one stops typing, or with Enter. Leaving the field does nothing: rows that move between the
+ * press and the release of a button would lose the click of whoever leaves it for one of them. */
 export function TextFilter({ label, value, set }: Text) {
+  const [typed, setTyped] = useState(value ?? "");
+  const said = useRef(value);
+  useEffect(() => {
+    if (value === said.current) return; // what was typed here; more may have been typed since
+    said.current = value;
+    setTyped(value ?? "");
+  }, [value]);
+  const say = useDebouncedCallback((text: string) => {
+    said.current = text || undefined;
+    set(said.current);
+  }, AFTER_TYPING_MS);
   return (
     <TextInput
-      key={value}
       aria-label={label}
       placeholder={label}
-      defaultValue={value ?? ""}
+      value={typed}
       w={180}
-      onBlur={(event) => {
-        const typed = event.currentTarget.value || undefined;
-        if (typed !== value) set(typed);
+      onChange={(event) => {
+        setTyped(event.currentTarget.value);
+        say(event.currentTarget.value);
       }}
-      onKeyDown={(event) => event.key === "Enter" && event.currentTarget.blur()}
+      onKeyDown={(event) => event.key === "Enter" && say.flush()}
     />
   );
 }
