@@ -80,6 +80,7 @@ GIVEN: dict[str, Any] = {
 }
 SPECIAL: dict[str, dict[str, Any]] = {
     "deployment_plan": {"remove": True},
+    "deployment_reset": {"step": "print", "to": "beginning"},
     "job_trace": {"name": "a_job"},
     "dead_letter_replay": {"job": "refusing", "wait_seconds": 0},
     "dead_letter_discard": {"job": "refusing", "code": "skipped"},

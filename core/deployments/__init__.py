@@ -10,6 +10,7 @@ Plan and apply, in reading order; each step is a module or a few:
                   placement                 where each replica runs
                   changes, plan_text        what would change, as ordered values and for a person
               remnants                  what the jobs that go leave behind
+              resets                    from where readers read on, when somebody says so
     save      saved_plans     a plan is kept, made again from what was kept, shown a page at a time
     check     check           may it be applied now? what moved, expired, is missing
     commit    apply           carries a saved plan out: check, a worker for every replica, commit, wait

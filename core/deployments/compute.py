@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.catalog import wiring
 from core.contexts.layers import Level
-from core.deployments import changes, expand, placement
+from core.deployments import changes, expand, placement, resets
 from core.deployments.surroundings import Surroundings
 from core.documents import canonical
 from core.model.catalog import Blueprint, Perspective, Workflow
@@ -58,6 +58,7 @@ def make(
         tuple(wish.together),
         placed.assignments,
         around.environment,
+        wish.resets,
     )
     made = compare(request.name, desired, current, [*wish.warnings, *placed.warnings], wish.blockers)
     return dataclasses.replace(made, contexts=tuple(_contexts(wish.contexts)), secrets=tuple(sorted(wish.secrets)))
@@ -108,7 +109,8 @@ def back(
     revision: int | None = None,
 ) -> Plan:
     """The plan that makes an earlier wish, that of a `revision`, the present one: its jobs as they were, where they
-    were if that is there."""
+    were if that is there. Where readers stand stays as it is."""
+    wish = resets.carried(wish, current)
     placed = placement.place(wish.jobs, wish.together, workers, wish.assignments)
     desired = dataclasses.replace(wish, assignments=placed.assignments)
     # What moves, moves from where it is now, and not from where it was then.

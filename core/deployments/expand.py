@@ -16,7 +16,7 @@ import orjson
 
 from core.catalog import answers, blueprints, graph, wiring
 from core.contexts.layers import Level
-from core.deployments import closed, transports
+from core.deployments import closed, resets, transports
 from core.deployments import draft as drafting
 from core.deployments.draft import Draft
 from core.deployments.surroundings import EVERYWHERE, Contexts, Place, Surroundings
@@ -28,7 +28,7 @@ from core.errors import InvalidDocument, shorten
 from core.guard.pathrules import Locator
 from core.model import deployment, secret
 from core.model.catalog import Blueprint, Graph, Perspective, Step, WizardField, Workflow
-from core.model.deployment import Role
+from core.model.deployment import Reset, Role
 from core.model.operation import schema_problems
 from core.model.plan import Finding
 from core.near import did_you_mean
@@ -48,6 +48,7 @@ class Request:
     values: Mapping[str, Any] = field(default_factory=dict)
     placement: Mapping[str, str] = field(default_factory=dict)  # step -> worker group
     replicas: Mapping[str, int] = field(default_factory=dict)  # step -> copies
+    resets: Mapping[str, Reset] = field(default_factory=dict)  # job -> from where it was told to read
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Expansion:
     blockers: list[Finding] = field(default_factory=list)
     contexts: Mapping[tuple[str, Level, str], str] = field(default_factory=dict)  # used: (key, level, target) -> digest
     secrets: set[str] = field(default_factory=set)  # full names of those that its jobs and blueprints need
+    resets: dict[str, Reset] = field(default_factory=dict)  # those that still count
 
 
 def expand(
@@ -340,6 +342,9 @@ class _Expander:
 
     def _finish(self, draft: Draft) -> None:
         document = {"name": draft.name, **{key: v for key, v in draft.document.items() if key not in _NOT_IN_JOBS}}
+        reset = self.request.resets.get(draft.name)
+        if reset is not None and (again := resets.onto(document, reset)) is not None:
+            document, self.out.resets[draft.name] = again, reset
         if self.check_job is not None and not self.out.blockers:
             try:
                 checked = self.check_job(document)

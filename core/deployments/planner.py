@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import errors
+from core import clock, errors
 from core.catalog import items
 from core.contexts.layers import Layers
 from core.contexts.secrets import Vault
 from core.contexts.values import layers_of
-from core.deployments import closed, compute, expand, history, observed, remnants
+from core.deployments import closed, compute, expand, history, observed, remnants, resets
 from core.deployments.records import unknown
 from core.deployments.surroundings import Surroundings
 from core.dsl.language import compile as compiler
@@ -29,7 +29,7 @@ from core.guard.pathrules import Locator
 from core.licensing import Licensing
 from core.model import secret
 from core.model.catalog import Graph, LibraryJob
-from core.model.deployment import EMPTY, DeploymentRow, State
+from core.model.deployment import EMPTY, DeploymentRow, Reset, State
 from core.model.plan import Finding, Plan
 from core.model.states import DeploymentState
 from core.model.workload import WorkloadView
@@ -51,6 +51,7 @@ class Ask:
     placement: Mapping[str, str] = field(default_factory=dict)  # step -> worker group
     replicas: Mapping[str, int] = field(default_factory=dict)  # step -> copies
     environment: str | None = None
+    resets: Mapping[str, Reset] = field(default_factory=dict)  # job -> from where it is to read
     exact: bool = False  # what is given is all: nothing stays
     recompute_placement: bool = False
 
@@ -92,6 +93,19 @@ class Planner:
         if row is None or row.state in (DeploymentState.REMOVED, DeploymentState.REMOVING):
             raise unknown(tenant, name)
         return await self._leaving(tenant, compute.remove(name, current)), row.revision
+
+    async def plan_reset(self, tenant: str, name: str, step: str, to: str) -> tuple[Plan, int]:
+        """The plan that has the readers of a step read from `to` on: beginning, end, or a time in ISO 8601.
+
+        Raises NotFound; InvalidParams for a step that is not there, or that reads nothing of which it remembers how
+        far it has come.
+        """
+        row, current = await self._present(tenant, name)
+        if row is None or row.state in (DeploymentState.REMOVED, DeploymentState.REMOVING):
+            raise unknown(tenant, name)
+        found = resets.of_step(current, step, to, clock.iso(clock.now_ns()))
+        made = await self._plan(tenant, Ask(name, resets=found), current)
+        return dataclasses.replace(made, warnings=(*resets.meaning(found), *made.warnings)), row.revision
 
     async def plan_back(self, tenant: str, name: str, to_revision: int) -> tuple[Plan, int]:
         """The plan of an earlier wish, which the history holds whole: its source need not be in the catalog any more.
@@ -177,13 +191,17 @@ class Planner:
         return await self._leaving(tenant, self._free(tenant, made))
 
     async def _leaving(self, tenant: str, made: Plan) -> Plan:
-        """The plan with what the jobs that it takes away leave behind."""
+        """The plan with what the jobs that it takes away leave behind, and what those that come find of earlier ones
+        of their names."""
+        home = self._settings.home.expanduser().absolute()
+        new = [job for job in made.desired.jobs.values() if job.name not in made.base.jobs and resets.remembers(job)]
+        if new:
+            found = await asyncio.to_thread(remnants.found, new, tenant, home)
+            made = dataclasses.replace(made, warnings=(*made.warnings, *resets.goes_on(made.deployment, found)))
         gone = [name for name in made.base.jobs if name not in made.desired.jobs]
         if not gone:
             return made
-        stays = await asyncio.to_thread(
-            remnants.of, made.base, gone, tenant, self._files(tenant), self._settings.home.expanduser().absolute()
-        )
+        stays = await asyncio.to_thread(remnants.of, made.base, gone, tenant, self._files(tenant), home)
         return dataclasses.replace(made, stays=tuple(stays))
 
     def _surroundings(self, tenant: str, environment: str, contexts: Layers) -> Surroundings:
@@ -244,6 +262,7 @@ def _request(tenant: str, ask: Ask, current: State, one: items.Entry) -> tuple[e
         {**kept, **ask.values},
         {**_still(current.placement, same, steps), **ask.placement},
         {**_still(current.replicas, same, steps), **ask.replicas},
+        {**current.resets, **ask.resets},  # what was carried out stays so, whatever else is asked
     )
     return request, (current.environment if same else "") if ask.environment is None else ask.environment
 

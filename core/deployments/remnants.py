@@ -49,6 +49,17 @@ def of(state: State, gone: Iterable[str], tenant: str, files: Callable[[str], Lo
     return list(found.values())[:MOST]
 
 
+def found(jobs: Iterable[Job], tenant: str, home: Path) -> list[Job]:
+    """Those of the jobs of which an earlier one of the same name left its state with the local workers. Blocking."""
+    return [job for job in jobs if any((home / one).is_dir() for one in _directories(job, tenant))]
+
+
+def _directories(job: Job, tenant: str) -> Iterator[str]:
+    """Where the replicas of a job keep what they remember, below the home."""
+    for replica in range(job.replicas):
+        yield f"state/{directory_name(id_of(tenant, job.name, replica))}"
+
+
 def _files(job: Job, files: Locator, measure: _Measure) -> Iterator[Remnant]:
     for document in (job.document, *job.variants.values()):
         for one in _written(document, files):
@@ -75,8 +86,7 @@ def _written(document: dict[str, object], files: Locator) -> Iterator[_Written]:
 
 
 def _state(job: Job, tenant: str, home: Path, measure: _Measure) -> Iterator[Remnant]:
-    for replica in range(job.replicas):
-        directory = f"state/{directory_name(id_of(tenant, job.name, replica))}"
+    for directory in _directories(job, tenant):
         size = measure.bytes(str(home / directory))
         if size is not None:
             yield Remnant("state", job.name, f"{directory} of the home", size)

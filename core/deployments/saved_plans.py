@@ -33,12 +33,19 @@ SHOWN_VALUES = 30  # of the wish, and of each change
 
 
 async def save(
-    database: Database, ids: clock.Ids, caller: Caller, made: Plan, base_revision: int, now_ns: int, expires_ns: int
+    database: Database,
+    ids: clock.Ids,
+    caller: Caller,
+    operation: str,
+    made: Plan,
+    base_revision: int,
+    now_ns: int,
+    expires_ns: int,
 ) -> str:
-    """Save a plan that was made on a revision; returns its id."""
+    """Save a plan that an operation made on a revision; returns its id."""
     plan_id = f"plan_{clock.token(16)}"
     saved = await asyncio.to_thread(row, made, plan_id, caller, base_revision, now_ns, expires_ns)
-    note = audit.row(ids.next(), caller, "deployment_plan", f"{caller.tenant}/{made.deployment}")
+    note = audit.row(ids.next(), caller, operation, f"{caller.tenant}/{made.deployment}")
     await database.write(table.insert, saved, note)
     return plan_id
 

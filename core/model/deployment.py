@@ -100,6 +100,23 @@ class Channel:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """From where a job was told to read, which takes the place of the `replay` of its own document as long as that is
+    the same as then."""
+
+    to: str  # beginning, end, or a time in ISO 8601
+    marker: str  # tells one reset from another
+    over: Any = None  # the `replay` of its own document
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"to": self.to, "marker": self.marker, "over": self.over}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Reset:
+        return Reset(data["to"], data["marker"], data["over"])
+
+
 Assignments = Mapping[str, tuple[str, ...]]
 """Job name -> the worker of each replica; "" for a replica that no worker can take."""
 
@@ -118,6 +135,7 @@ class State:
     together: tuple[tuple[str, ...], ...] = ()  # sets of jobs that share a worker
     assignments: Assignments = field(default_factory=dict)
     environment: str = ""  # whose context values it sees
+    resets: Mapping[str, Reset] = field(default_factory=dict)  # job -> from where it was told to read
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -131,6 +149,7 @@ class State:
             "together": [list(members) for members in self.together],
             "assignments": {name: list(workers) for name, workers in self.assignments.items()},
             "environment": self.environment,
+            "resets": {name: reset.to_dict() for name, reset in self.resets.items()},
         }
 
     @staticmethod
@@ -146,6 +165,7 @@ class State:
             tuple(tuple(members) for members in data["together"]),
             {name: tuple(workers) for name, workers in data["assignments"].items()},
             data.get("environment", ""),
+            {name: Reset.from_dict(reset) for name, reset in data.get("resets", {}).items()},
         )
 
 

@@ -46,13 +46,17 @@ _SPOOL = {
     "replay": Option(
         "Where a new reader begins: beginning, now, or a time (2026-01-31T00:00:00Z). When it changes, readers that"
         " were there before read once more what was written since. As {from, marker} another marker makes it another"
-        " replay.",
+        " replay; skip-unread: true also passes over what lies before that point and was not read.",
         {
             "anyOf": [
                 _POINT,
                 {
                     "type": "object",
-                    "properties": {"from": _POINT, "marker": {"type": "string", "maxLength": 100}},
+                    "properties": {
+                        "from": _POINT,
+                        "marker": {"type": "string", "maxLength": 100},
+                        "skip-unread": _FLAG,
+                    },
                     "required": ["from"],
                     "additionalProperties": False,
                 },

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from core import clock
-from core.deployments import history, plan_text, records, saved_plans
+from core.deployments import history, plan_text, records, resets, saved_plans
 from core.deployments.plan_text import Standing
 from core.deployments.planner import Ask
 from core.engine import Engine
@@ -18,7 +18,7 @@ from core.model.catalog import NAME_PATTERN
 from core.model.operation import Effect, Loss, Params
 from core.model.plan import Plan, SavedPlan
 from core.model.principal import Caller, Role, Surface
-from core.operations.registry import LISTED, Page, operation, position, rows_page
+from core.operations.registry import LISTED, Page, moment, operation, position, rows_page
 from core.store import saved_plans as table
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
@@ -90,13 +90,46 @@ async def deployment_plan(engine: Engine, caller: Caller, params: DeploymentPlan
     else:
         given = params.model_dump(exclude={"remove", "to_revision", "detail"})
         made, revision = await engine.planner.plan(tenant, Ask(**given))
+    return await _saved(engine, caller, "deployment_plan", made, revision, detailed=params.detail == "detailed")
+
+
+class DeploymentReset(Params):
+    name: Name
+    """The deployment."""
+    step: Step
+    """The step that reads, or the module that it is in."""
+    to: str = Field(max_length=40)
+    """beginning, end, or a time: ISO 8601 with a zone, or how long ago (2h)."""
+
+
+@operation(
+    summary="Plan from where a step reads on.",
+    http="POST /api/deployments/{name}/reset",
+    toolset="deployments",
+    feature=Feature.DEPLOYMENTS,
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+    outline=PLANNED,
+)
+async def deployment_reset(engine: Engine, caller: Caller, params: DeploymentReset) -> results.plans.Plan:
+    """Plan that the readers of a step read again from a point, or pass over what is there. Changes nothing until
+    deployment_apply(plan_id)."""
+    to = params.to
+    if to not in (resets.BEGINNING, resets.END):
+        to = clock.iso(moment(to, engine.now_ns(), "/to"))
+    made, revision = await engine.planner.plan_reset(caller.tenant, params.name, params.step, to)
+    return await _saved(engine, caller, "deployment_reset", made, revision)
+
+
+async def _saved(
+    engine: Engine, caller: Caller, operation: str, made: Plan, revision: int, *, detailed: bool = False
+) -> results.plans.Plan:
     plan_id = expires = None
     if caller.allow_write:
         now = engine.now_ns()
         expires = now + engine.settings.plan_ttl_seconds * clock.NANOSECONDS
-        plan_id = await saved_plans.save(engine.database, engine.ids, caller, made, revision, now, expires)
-    standing = Standing(plan_id, revision, expires)
-    return await _answer(made, standing, caller, params.detail == "detailed")
+        plan_id = await saved_plans.save(engine.database, engine.ids, caller, operation, made, revision, now, expires)
+    return await _answer(made, Standing(plan_id, revision, expires), caller, detailed)
 
 
 async def _answer(made: Plan, standing: Standing, caller: Caller, detailed: bool, start: int = 0) -> results.plans.Plan:

@@ -34,23 +34,6 @@ FREE_INODES = 1000
 CLOCK_SLACK_NS = 5_000_000_000
 _LIBRARIES = ("mcp", "fastapi", "uvicorn", "sqlite_utils", "lupa", "jsonschema_rs", "yaml.cyaml", "re2", "httpx")
 _EXTRAS = {"s3": "obstore", "parquet": "pyarrow", "nats": "nats"}
-_PRIVATE = (
-    "sluice.db",
-    "sluice.db-wal",
-    "logs.db",
-    "logs.db-wal",
-    "series.db",
-    "series.db-wal",
-    "letters.db",
-    "letters.db-wal",
-    "engine.lock",
-    "engine.sock",
-    "admin.token",
-    "sluice.toml",
-    "secrets.key",
-    "jwt.key",
-    "worker.key",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +115,19 @@ def home(path: Path) -> Finding:
 
 
 def permissions(path: Path) -> Finding:
-    """What is private in the home is so."""
+    """All files at the top of the home are private, whatever they are."""
     open_to_others = []
     looked = 0
-    for name in _PRIVATE:
+    for file in sorted(path.iterdir()) if os.access(path, os.R_OK | os.X_OK) else ():
         try:
-            info = (path / name).lstat()
+            info = file.lstat()
         except OSError:
+            continue  # it went meanwhile
+        if stat.S_ISDIR(info.st_mode) or stat.S_ISLNK(info.st_mode):
             continue
         looked += 1
         if info.st_uid != os.geteuid() or info.st_mode & 0o077:
-            open_to_others.append(f"{name} (mode {stat.S_IMODE(info.st_mode):04o}, user id {info.st_uid})")
+            open_to_others.append(f"{file.name} (mode {stat.S_IMODE(info.st_mode):04o}, user id {info.st_uid})")
     if open_to_others:
         names = " ".join(str(path / one.partition(" ")[0]) for one in open_to_others)
         return Finding("permissions", "fault", f"not yours alone: {', '.join(open_to_others)}", f"chmod 600 {names}")

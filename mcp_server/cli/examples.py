@@ -71,6 +71,7 @@ STORY = (
     "sluice explain worker local-1",
     "sluice reconcile roundtrip --dry-run",
     "sluice deployment set roundtrip --reconcile manual",
+    "sluice deployment reset roundtrip print --to beginning",
     "sluice history roundtrip --compare 1,1",
     "sluice rollback roundtrip --to 1",
     "sluice plans discard PLAN_ID",

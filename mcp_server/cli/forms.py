@@ -56,6 +56,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
                 Argument("tree", "switch", "Also show the steps as a tree: + new, ~ changed, > moved."),
             ),
         ),
+        "deployment_reset": Form(
+            "deployment reset {name} {step}",
+            does="plans:reset",
+            about="Plan from where a step reads on, and save the plan.",
+            beside=(_EXIT_CODE,),
+        ),
         "deployment_apply": Form(
             "apply {plan_id}",
             texts={"wait_seconds": "How long to wait for the outcome, 60 when left out; 0 returns at once."},

@@ -34,7 +34,7 @@ GROUPS = {
     "kv": "See what jobs keep: values, sets, work queues.",
     "worker": "See the workers, group, label and drain them.",
     "group": "Make and change worker groups.",
-    "deployment": "Say how a deployment is kept.",
+    "deployment": "Say how a deployment is kept, and from where a step reads on.",
     "context": "Set what {{name}} in documents stands for: globally, or for an environment, group, worker or job.",
     "secret": "Set and rotate secrets for jobs (never shown).",
     "variable": "Set dynamic variables, ${dyn|NAME} in jobs.",

@@ -1,4 +1,5 @@
-"""`sluice plan` and `rollback`: what a deployment would change, computed and saved; and what is printed of plans."""
+"""`sluice plan`, `rollback` and `deployment reset`: what a deployment would change, computed and saved; and what is
+printed of plans."""
 
 from __future__ import annotations
 
@@ -15,6 +16,13 @@ async def plan(given: dict[str, Any], beside: Mapping[str, Any], common: connect
         made = await engine.call("deployment_plan", **given)
         if beside.get("tree") and not common.json:
             await _tree(engine, made)
+    return _planned(made, common, exit_code=bool(beside.get("exit_code")))
+
+
+async def reset(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Compute and save a plan by which the readers of a step read from another place."""
+    async with connect.engine(common) as engine:
+        made = await engine.call("deployment_reset", **given)
     return _planned(made, common, exit_code=bool(beside.get("exit_code")))
 
 

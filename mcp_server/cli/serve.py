@@ -211,6 +211,7 @@ def _refuse_unfit(wanted: Serve) -> None:
 @contextlib.contextmanager
 def _announced(file: Path, address: str) -> Iterator[None]:
     """Leave in the home where this server listens, for `sluice console`."""
+    file.touch(mode=0o600)
     file.write_text(f"{address}\n", encoding="utf-8")
     try:
         yield

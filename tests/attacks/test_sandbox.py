@@ -20,7 +20,6 @@ from core import clock
 from core.confinement import sandbox
 from core.engine import Engine
 from core.fleet import child
-from mcp_server.cli import checkup
 from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
 
@@ -28,6 +27,10 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(bool(sandbox.lacking()), reason=f"this kernel: {', '.join(sandbox.lacking())}"),
 ]
+PRIVATE = (
+    *("sluice.db", "logs.db", "series.db", "letters.db", "engine.lock", "engine.sock", "admin.token", "sluice.toml"),
+    *("secrets.key", "jwt.key", "worker.key"),
+)
 HERE = Path(__file__).parent
 NOBODY = 65534
 # What the kernel tells without giving anything away, and names of what is not there.
@@ -61,7 +64,7 @@ async def engine(home: Path, place: Path, request: pytest.FixtureRequest) -> Asy
     options = {"file_access": request.param, "file_roots": (str(_data(place)),)}
     async with engine_on(home, allow_exec=True, **options) as engine:
         await engine.sampler.sample(clock.now_ns() // clock.NANOSECONDS)  # its file is there
-        for name in checkup._PRIVATE:
+        for name in PRIVATE:
             if not (home / name).exists():
                 (home / name).write_text("secret")
         (home / "tls").mkdir(exist_ok=True)

@@ -182,6 +182,48 @@ async def test_a_second_firing_reads_only_what_is_new(worker: Worker, data: Path
     assert await worker.read(source) == []
 
 
+async def test_a_replay_reads_files_again_that_changed_since_and_may_pass_over_the_rest(
+    worker: Worker, data: Path
+) -> None:
+    def source(**replay: Any) -> dict[str, Any]:
+        more = {"replay": replay} if replay else {}
+        return {"files": {"paths": [f"{data}/*.log"], "mode": "batch", **more}}
+
+    def put(name: str, text: str, at: float) -> None:
+        (data / name).write_text(text)
+        os.utime(data / name, (at, at))
+
+    point = {"from": "2023-11-14T22:13:25Z"}  # 1_700_000_005
+    put("a.log", "a1\n", 1_700_000_000)
+    put("b.log", "b1\n", 1_700_000_010)
+    assert raws(await worker.read(source())) == ["a1", "b1"]
+    assert raws(await worker.read(source(**point))) == ["b1"]
+    assert raws(await worker.read(source(**point))) == [], "once"
+    put("a.log", "a1\na2\n", 1_700_000_000)
+    assert raws(await worker.read(source(**point, marker="2"))) == ["a2", "b1"], "and what was not read"
+    put("a.log", "a1\na2\na3\n", 1_700_000_000)
+    assert raws(await worker.read(source(**point, marker="3", **{"skip-unread": True}))) == ["b1"]
+    assert raws(await worker.read(source())) == []
+    append(data / "a.log", "a4\n")
+    append(data / "b.log", "b2\n")
+    end = source(**{"from": "now", "marker": "4", "skip-unread": True})
+    assert raws(await worker.read(end)) == []
+    append(data / "a.log", "a5\n")
+    assert raws(await worker.read(end)) == ["a5"]
+    assert raws(await worker.read(source(**{"from": "beginning"}))) == ["a1", "a2", "a3", "a4", "a5", "b1", "b2"]
+
+
+async def test_a_replay_decides_where_a_reader_without_a_past_begins(worker: Worker, data: Path) -> None:
+    (data / "a.log").write_text("a\n")
+    with gzip.open(data / "b.gz", "wt") as packed:
+        packed.write("b\n" * 100)
+    source = {"paths": [str(data)], "mode": "batch", "preprocessors": ["extension"]}
+    assert await worker.read({"files": {**source, "replay": "now", "start-at": "beginning"}}) == []
+    assert await worker.read({"files": {**source, "replay": "now"}}) == [], "of a packed file nothing is read either"
+    again = {"from": "beginning", "marker": "2"}
+    assert len(await worker.read({"files": {**source, "replay": again, "start-at": "end"}})) == 101
+
+
 async def test_whole_files_are_one_event_with_ignore_linebreaks(worker: Worker, data: Path) -> None:
     (data / "a.json").write_text('{\n "a": 1\n}\n')
     source = {"files": {"path": str(data / "a.json"), "mode": "batch", "ignore-linebreaks": True, "json": True}}

@@ -123,6 +123,27 @@ async def test_an_earlier_replay_brings_what_a_later_beginning_left_out(worker: 
     assert await read(worker, spool.source(replay="2023-11-14")) == ["old", "new"]
 
 
+async def test_what_lies_before_the_point_is_passed_over_when_that_is_asked(worker: Worker, spool: Spool) -> None:
+    for number in range(4):
+        spool.put(f"o{number}", BASE + number)
+    assert await read(worker, spool.source()) == ["o0", "o1", "o2", "o3"]
+    spool.put("unread", BASE - 5)
+    at = {"from": "2023-11-14T22:13:22Z", "marker": "first", "skip-unread": True}
+    assert await read(worker, spool.source(replay=at)) == ["o2", "o3"]
+    spool.put("end", BASE + 9)
+    end = {"from": "now", "marker": "second", "skip-unread": True}
+    assert await read(worker, spool.source(replay=end)) == []
+    spool.put("late", BASE + 1)  # written afterwards, though its time is an older one
+    assert await read(worker, spool.source(replay=end)) == ["late"]
+    assert await read(worker, spool.source()) == [], "what was passed over stays so without the key"
+
+
+async def test_a_beginning_stays_when_the_key_goes(worker: Worker, spool: Spool) -> None:
+    spool.put("old", BASE)
+    assert await read(worker, spool.source(replay="2023-11-14T22:13:25Z")) == []
+    assert await read(worker, spool.source()) == []
+
+
 @pytest.mark.parametrize("replay", ["yesterday", "2023-13-01", "2023-11-14T25:00:00Z", "2023-11-14T22:13", "17"])
 async def test_a_point_that_is_none_is_refused(replay: str) -> None:
     document = {

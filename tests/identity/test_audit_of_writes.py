@@ -47,6 +47,7 @@ FLOW = """\
 kind: workflow
 slug: a-flow
 title: %s
+channels: {c: {transport: file-store, with: {path: spool}}}
 steps:
   - {id: beat, use: "blueprint:echo-source@1.0.0", with: {event: "{}", interval: 1h}, out: channel:c}
   - {id: print, use: "blueprint:file-printer@1.0.0", in: channel:c}
@@ -316,6 +317,7 @@ async def _workflows_and_deployments(do: Calls, engine: Engine, shop: Path) -> N
     await do("workflow_publish", slug="a-flow")
     plan = await do("deployment_plan", name="a-place", source="workflow:a-flow@2")
     await do("deployment_apply", plan_id=plan["plan_id"])
+    await do("deployment_reset", name="a-place", step="print", to="beginning")
     await do("deployment_set", name="a-place", interval_seconds=600)
     (job, *_) = (await engine.call("deployment_get", {"name": "a-place"}, ALICE))["workloads"]
     await engine.database.write(workloads.replace, "tenant-a", "a-place", job["job"], [])
@@ -420,6 +422,7 @@ async def test_an_answer_that_holds_a_credential_says_so_in_the_registry(carried
 NOT_LOST = {
     # What is deleted and is no loss.
     ("context_set", "context_changes"): "what was changed longest ago makes room for what was changed now",
+    ("deployment_reset", "plans"): "as of deployment_plan",
     ("deployment_plan", "plans"): "those that were over a week ago make room for the new one",
 }
 

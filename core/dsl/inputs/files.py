@@ -17,6 +17,7 @@ from core.dsl.events.select import Selector
 from core.dsl.files import memory, preprocess
 from core.dsl.files.links import Links
 from core.dsl.inputs import globs, lines
+from core.dsl.inputs.rewind import Replay, Rewind
 from core.dsl.inputs.tracked import TAIL_BYTES, Place, Shelf, Tracked, fill_patterns
 from core.dsl.language import places, templates
 from core.dsl.language.duration import Duration
@@ -73,6 +74,9 @@ output: {print: STDOUT}
     """Follow the files, or read to their end."""
     start_at: Literal["beginning", "end"] = "beginning"
     """Where to start in files that exist when the job runs for the first time; files that come later start at 0."""
+    replay: Replay | None = None
+    """Which files to read from their start once more when this changes: those that were modified since that point. Of
+    a reader without a past, which files it reads at all, in place of `start-at`."""
     poll_interval: Duration = 0.5
     """How often `tail` looks for new lines and new files; less often when there are so many files that looking would
     take more than a tenth of the time."""
@@ -130,6 +134,7 @@ class FilesSource:
             links=self._links,
         )
         self._first_look = not self._places.data
+        self._rewind = Rewind(config.replay, env.state_dir, clock.now_ns() / clock.NANOSECONDS)
         self._behind_since: float | None = None
         self._told_nothing = False
         self._put_path = None if config.path_field is None else select.setter(select.parse(config.path_field))
@@ -142,6 +147,8 @@ class FilesSource:
             while True:
                 started = clock.monotonic()
                 await asyncio.to_thread(shelf.scan, from_end=self._first_look and config.start_at == "end")
+                if self._rewind.due:
+                    shelf.rewind(self._rewind, new=self._first_look)
                 looked = clock.monotonic() - started
                 self._links.skip(run)
                 self._tell_nothing()

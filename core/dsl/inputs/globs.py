@@ -19,6 +19,7 @@ class Found(NamedTuple):
     path: str
     key: str  # device:inode, the identity that survives a rename
     size: int
+    modified: float  # seconds since the epoch
 
 
 def translate(pattern: str) -> str:
@@ -98,7 +99,8 @@ def _below(directory: file_access.Directory, rest: str, depth: int | None, links
     linked = None if links is None else links.within(directory.path, partial(_concerns, rest.split("/")))
     for name, status in directory.files(depth, linked):
         if matches.fullmatch(name) and not name.rsplit("/", 1)[-1].startswith("."):
-            yield Found(f"{directory.path.rstrip('/')}/{name}", f"{status.st_dev}:{status.st_ino}", status.st_size)
+            path, key = f"{directory.path.rstrip('/')}/{name}", f"{status.st_dev}:{status.st_ino}"
+            yield Found(path, key, status.st_size, status.st_mtime)
 
 
 def _concerns(parts: list[str], name: str, leads_down: bool) -> bool:

@@ -13,7 +13,8 @@ from core import clock
 from core.dsl.component import REGISTRY, Batch, Config, Env, Input, Run
 from core.dsl.connections import streams
 from core.dsl.connections.retry import Temporary
-from core.dsl.inputs import lines, spooled
+from core.dsl.inputs import lines
+from core.dsl.inputs.rewind import Replay
 from core.dsl.language.duration import Duration
 
 WAIT_SECONDS = 5.0  # of one question for a message; a server that is away for longer fails the job
@@ -53,7 +54,7 @@ output: {print: STDOUT}
 
     stream: str = Field(pattern=streams.NAME_PATTERN)
     """The name of the stream: letters, digits, `_` and `-`."""
-    replay: spooled.Replay | None = None
+    replay: Replay | None = None
     """Where reading begins, and what is read once more when this changes; left out: at the beginning."""
     retention: Retention | None = None
     """What is deleted once it was read; left out: nothing."""
@@ -82,7 +83,7 @@ class JetstreamSource:
         self._behind: float | None = None
 
     async def batches(self, run: Run) -> AsyncIterator[Batch]:
-        config, replay = self._config, self._config.replay or spooled.Replay()
+        config, replay = self._config, self._config.replay or Replay()
         stream = self._stream = await streams.connect(self._env, config.stream)
         name = replay.name if config.replay is not None else ""
         source = await stream.consume(self._env.job, name, replay.since(math.inf), config.ack_wait)

@@ -20,6 +20,7 @@ from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.files import memory, preprocess
 from core.dsl.inputs import groups, lines, spooled
+from core.dsl.inputs.rewind import ObjectRewind, Replay
 from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Opener, Store, StoreFault
 from core.errors import Forbidden, JobFailed, shorten
@@ -74,7 +75,7 @@ class ObjectInput(lines.LinesInput):
     """Leave out objects that are older."""
     fingerprinting: bool = False
     """Read each object once: remember name, size and version of what the output has accepted, across restarts."""
-    replay: spooled.Replay | None = None
+    replay: Replay | None = None
     """With fingerprinting: where to begin, and which objects to read once more when this key changes."""
     retention: spooled.Retention | None = None
     """With fingerprinting: delete objects that have been read when they are old, or too many."""
@@ -139,7 +140,7 @@ class ObjectSource:
         self._listing = asyncio.Lock()  # one firing at a time looks for what is new
         self._told_nothing = False
         self._taken: set[str] = set()  # fingerprints of what a firing reads, or the output has not accepted yet
-        self._rewind: spooled.Rewind | None = None
+        self._rewind: ObjectRewind | None = None
         self._sweeper = spooled.Sweeper(config.retention, env.job) if config.retention is not None else None
 
     def batches(self, run: Run) -> AsyncIterator[Batch]:
@@ -151,8 +152,7 @@ class ObjectSource:
             self._fingerprints = memory.Fingerprints(
                 self._env.state_dir / "fingerprints", config.maximum_fingerprint_age, _now()
             )
-            if config.replay is not None:
-                self._rewind = spooled.Rewind(config.replay, self._env.state_dir, _now())
+            self._rewind = ObjectRewind(config.replay, self._env.state_dir, _now())
         settled = memory.Settled[str](self._remember)
         store = self._open(run)
         if self._store is not None and self._store is not store:
@@ -266,7 +266,7 @@ class ObjectSource:
 
             with contextlib.suppress(file_access.NotThere):  # nobody has written anything yet
                 await store.listing(self._config.object_names, look)
-            self._rewind.carry_out(marks, present)
+            self._rewind.carry_out(marks, present, _now())
         marks.begin()
 
     async def _sweep(self, store: Store, present: list[spooled.Seen], run: Run) -> None:

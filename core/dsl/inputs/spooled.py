@@ -1,65 +1,21 @@
-"""What a reader of a spool does beyond reading: reading again from a point in time, and deleting what all have read."""
+"""What a reader of a spool does beyond reading: deleting what all have read."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import re
-from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple, Self
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, Self
 
 import orjson
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from core import clock
 from core.dsl.component import Config
-from core.dsl.files import memory
 from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Store
-from core.errors import Forbidden, shorten
+from core.errors import Forbidden
 from core.guard import file_access
 
-BEGINNING, NOW = "beginning", "now"
 SWEEP_SECONDS = 2.0  # between two looks at what may be deleted, and between two receipts
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2}))?")
-
-
-def _check_point(text: str) -> str:
-    if text not in (BEGINNING, NOW):
-        _seconds(text)
-    return text
-
-
-def _seconds(text: str) -> float:
-    """Seconds since the epoch of a written time; a date alone is its midnight in UTC."""
-    if _MOMENT.fullmatch(text):
-        with contextlib.suppress(ValueError):  # there is no such day or hour
-            moment = datetime.fromisoformat(text)
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    raise ValueError(f"{shorten(text, 40)} is no point to read from; write beginning, now, or 2026-01-31T00:00:00Z")
-
-
-class Replay(Config):
-    """Where reading begins, and what is read once more when this changes."""
-
-    scalar: ClassVar[str] = "from"
-
-    from_: Annotated[str, Field(max_length=40), AfterValidator(_check_point)] = BEGINNING
-    """`beginning`, `now`, or a time: of a reader without a past the first objects that it reads. A reader with a past
-    reads the objects since then once more, and misses none that it has not read yet; `now` changes nothing for it."""
-    marker: str = Field(default="", max_length=100)
-    """Any text; another one makes it another replay."""
-
-    @property
-    def name(self) -> str:
-        """Tells one replay from another."""
-        return f"{self.from_} {self.marker}".rstrip()
-
-    def since(self, now: float) -> float:
-        """The point in seconds since the epoch."""
-        return -math.inf if self.from_ == BEGINNING else now if self.from_ == NOW else _seconds(self.from_)
 
 
 class Retention(Config):
@@ -107,31 +63,6 @@ class Seen(NamedTuple):
     mark: str  # its fingerprint
     at: float  # seconds since the epoch, by timestamp-mode
     read: bool  # nothing more will be read of it
-
-
-class Rewind:
-    """Carries out a replay: once, when it is new, and remembers that it has."""
-
-    def __init__(self, config: Replay, directory: Path, now: float) -> None:
-        self._places = memory.Places(directory / "replay.json")
-        self._name = config.name
-        self._since = config.since(now)
-        self._only_new = config.from_ == NOW
-        self.due = self._places.data.get("replay") != self._name
-        skip = self._places.data.get("skip_before")
-        self.skip_before: float = -math.inf if skip is None else skip  # objects that are never read
-
-    def carry_out(self, marks: memory.Fingerprints, present: Iterable[Seen]) -> None:
-        """Forget which objects were read, of those that are to be read again."""
-        if marks.new:
-            self.skip_before = self._since
-        elif not self._only_new:
-            self.skip_before = min(self.skip_before, self._since)
-            marks.forget([seen.mark for seen in present if seen.at >= self._since])
-        self.due = False
-        skip = self.skip_before if math.isfinite(self.skip_before) else None
-        self._places.set("skip_before", skip, math.inf)
-        self._places.set("replay", self._name, 0.0)
 
 
 class Sweeper:

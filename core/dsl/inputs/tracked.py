@@ -16,6 +16,7 @@ from typing import Any
 from core.dsl.files import memory
 from core.dsl.files.links import Links
 from core.dsl.inputs import globs, lines
+from core.dsl.inputs.rewind import Rewind
 from core.errors import JobFailed, shorten
 from core.guard import file_access
 
@@ -34,6 +35,7 @@ class Tracked:
     path: str
     key: str  # device:inode
     size: int  # at the last look
+    modified: float  # at the last look, in seconds since the epoch
     packed: bool = False  # whether it goes through preprocessors
     at: int = 0  # where the next read starts; of packed content: bytes after unpacking
     read_size: int = -1  # of a packed file: how large it was when it was read to its end
@@ -87,7 +89,7 @@ class Shelf:
                 if file is None:
                     self.files[found.key] = self._recall(found, from_end=from_end)
                     continue
-                file.path, file.size, file.gone = found.path, found.size, False
+                file.path, file.size, file.modified, file.gone = found.path, found.size, found.modified, False
                 if found.size < file.at and not file.packed:
                     self._warn(f"files: {shorten(found.path)} became shorter and is read from its start")
                     self.restart(file)
@@ -96,7 +98,7 @@ class Shelf:
         self._forget_unseen(seen)
 
     def _recall(self, found: globs.Found, *, from_end: bool) -> Tracked:
-        file = Tracked(found.path, found.key, found.size, self._is_packed(found.path))
+        file = Tracked(found.path, found.key, found.size, found.modified, self._is_packed(found.path))
         place: Any = self._places.data.get(found.key)
         if isinstance(place, dict) and isinstance(place.get("at"), int):
             file.at, file.read_size = place["at"], place.get("read_size", -1)
@@ -107,10 +109,26 @@ class Shelf:
             if file.at > found.size and not file.packed:
                 self.restart(file)
         elif from_end:
-            file.at = found.size
-            file.begun = file.at > 0
-            self._places.set(found.key, {"path": found.path, "at": file.at})
+            self._pass_over(file)
         return file
+
+    def _pass_over(self, file: Tracked) -> None:
+        """Go to the present end of a file. Of a packed one, whose length nobody knows before it is unpacked, nothing is
+        read until it changes, and then perhaps something again."""
+        file.at, file.read_size, file.begun = file.size, file.size, file.size > 0
+        self._places.set(file.key, {"path": file.path, "at": file.at, "read_size": file.read_size})
+
+    def rewind(self, to: Rewind, *, new: bool) -> None:
+        """Carry out a replay, after a scan and before anything is read; `new`: of a reader without a past."""
+        for file in self.files.values():
+            if to.again and file.modified >= to.since:
+                self.restart(file)
+                self._places.drop(file.key)
+            elif to.skip_unread or new:
+                self.restart(file)
+                self._pass_over(file)
+        self._places.save()  # before it counts as done
+        to.done()
 
     def _forget_unseen(self, seen: set[str]) -> None:
         """Keep the memory as large as what is there, not as its history."""
