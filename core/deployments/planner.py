@@ -82,8 +82,10 @@ class Planner:
         row, current = await self._present(tenant, ask.name)
         return await self._plan(tenant, ask, current), row.revision if row is not None else 0
 
-    async def plan_within(self, tenant: str, ask: Ask, catalog: Sequence[items.Entry], contexts: Layers) -> Plan:
-        """The plan if the catalog and the contexts were these."""
+    async def plan_within(
+        self, tenant: str, ask: Ask, catalog: Sequence[items.Entry], contexts: Layers | None = None
+    ) -> Plan:
+        """The plan if the catalog were this, and the contexts these."""
         _, current = await self._present(tenant, ask.name)
         return await self._plan(tenant, ask, current, catalog, contexts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from core import errors
 from core.deployments import walk
@@ -15,14 +15,18 @@ from core.model import results
 from core.model.deployment import Job
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.operations.registry import operation
+from core.operations.registry import WorkflowDocument, operation
+from core.workflows import unpublished
 
 NAME = "trace"  # of the deployment that nobody makes; it stands in the names of the jobs
 
 
 class WorkflowTraceParams(Params):
-    source: str = Field(max_length=200)
-    """workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]."""
+    source: str | None = Field(default=None, max_length=200)
+    """workflow:SLUG[@VERSION] or blueprint:SLUG[@VERSION]; with the version `draft` the draft as it is."""
+    document: WorkflowDocument | None = None
+    """In place of source: the text of a workflow, with blueprints of its own as further documents of it. Nothing of it
+    is saved."""
     values: dict[str, Any] = Field(default_factory=dict)
     """Wizard fields (or parameters of a blueprint)."""
     environment: str | None = Field(default=None, max_length=200)
@@ -31,6 +35,12 @@ class WorkflowTraceParams(Params):
     """The events; without any, inputs that make their own do."""
     step: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Where the events go in; the first steps when left out."""
+
+    @model_validator(mode="after")
+    def _one(self) -> WorkflowTraceParams:
+        if (self.source is None) == (self.document is None):
+            raise ValueError("give either source or document")
+        return self
 
 
 @operation(
@@ -48,8 +58,11 @@ async def workflow_trace(
 
     Messages between steps are not followed; a step that waits for them is passed over, unless `step` names it.
     """
-    ask = Ask(NAME, params.source, values=params.values, environment=params.environment, exact=True)
-    made, _ = await engine.planner.plan(caller.tenant, ask)
+    source, catalog = await unpublished.catalog(
+        engine.library, engine.workflows, caller.tenant, params.source, params.document
+    )
+    ask = Ask(NAME, source, values=params.values, environment=params.environment, exact=True)
+    made = await engine.planner.plan_within(caller.tenant, ask, catalog)
     if params.step and params.step not in {job.step for job in made.desired.jobs.values()}:
         raise errors.NotFound(f"{made.source} has no step {errors.shorten(params.step, 63)}.")
     variables = engine.fleet.variables(caller.tenant)

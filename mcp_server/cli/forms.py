@@ -132,6 +132,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "workflow_diff": Form("workflow diff {slug} {from_version} {to_version}", shows="workflows:differing"),
         "workflow_trace": Form(
             "workflow trace {source}",
+            optional=("source",),
             reads={"events": "trace:events"},
             texts={"events": "A file of events: JSON lines or one JSON array; - for standard input."},
             shows="trace:walked",

@@ -96,22 +96,28 @@ class Target:
         finally:
             connection.close()
 
-    def digest(self) -> str:
-        """A digest of all that is kept, but for what a refusal may write too, and what the clock alone writes."""
+    def digest(self) -> dict[str, str]:
+        """A digest of each table, but for what a refusal may write too, and what the engine writes by itself."""
         connection = sqlite3.connect(f"file:{self.home / 'sluice.db'}?mode=ro", uri=True)
         try:
-            lines = [line for line in connection.iterdump() if not line.startswith(_CHANGES_ANYWAY)]
-            lines += map(str, connection.execute("SELECT id, hash, revoked_at_ns FROM tokens ORDER BY id"))
+            found = {"tokens": hashlib.sha256()}
+            for line in connection.iterdump():
+                table = line.split('"')[1] if line.startswith('INSERT INTO "') else ""
+                if table not in _CHANGES_ANYWAY:
+                    found.setdefault(table, hashlib.sha256()).update(line.encode())
+            for row in connection.execute("SELECT id, hash, revoked_at_ns FROM tokens ORDER BY id"):
+                found["tokens"].update(str(row).encode())
         finally:
             connection.close()
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return {table: digest.hexdigest() for table, digest in found.items()}
 
 
-_CHANGES_ANYWAY = (
-    *('INSERT INTO "audit"', 'INSERT INTO "tokens"'),  # denials, and when a token was last used
-    'INSERT INTO "usage_counted"',  # how far the engine has counted what is kept
-    *('INSERT INTO "engine_signs"', 'INSERT INTO "run_minutes"'),  # every 30 s, and 10 s after a run that came before
-)
+_CHANGES_ANYWAY = {
+    *("audit", "tokens"),  # denials, and when a token was last used
+    "usage_counted",  # how far the engine has counted what is kept
+    *("engine_signs", "run_minutes"),  # every 30 s, and 10 s after a run that came before
+    *("conditions", "transitions", "outages"),  # what it sees of itself and of what runs
+}
 
 
 @asynccontextmanager

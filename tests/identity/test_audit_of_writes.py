@@ -410,8 +410,9 @@ async def test_every_write_is_on_record_in_its_own_transaction(carried: Carried)
     noted = {operation for write in carried.writes for operation, decision in write.noted if decision == "allowed"}
     assert do.made - noted == set()
     for name in do.made - set(NOTED_ELSEWHERE):
-        mine = [write for write in carried.writes if write.operation == name and write.tables - {AUDIT}]
-        assert any(write.noted for write in mine), f"{name} is noted apart from what it changes"
+        # Not by who asked: a run may be committed along with what somebody else writes just then.
+        mine = [write for write in carried.writes if name in {operation for operation, _ in write.noted}]
+        assert any(write.tables - {AUDIT} for write in mine), f"{name} is noted apart from what it changes"
 
 
 async def test_an_answer_that_holds_a_credential_says_so_in_the_registry(carried: Carried) -> None:

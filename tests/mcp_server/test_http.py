@@ -62,7 +62,10 @@ class Running(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    engine: fake.FakeSession, authenticate: Callable[[Mapping[str, str]], Awaitable[Caller]] | None = None
+    engine: fake.FakeSession,
+    authenticate: Callable[[Mapping[str, str]], Awaitable[Caller]] | None = None,
+    *,
+    seconds: float = 20,
 ) -> AsyncIterator[str]:
     """The URL of a running server."""
 
@@ -74,7 +77,7 @@ async def serving(
     )
     config = uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
     running = Running(config)
-    with anyio.fail_after(20):
+    with anyio.fail_after(seconds):
         async with anyio.create_task_group() as group:
             group.start_soon(running.serve)
             await running.ready.wait()

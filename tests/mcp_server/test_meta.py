@@ -54,7 +54,11 @@ async def test_an_unknown_tool_is_unknown_with_and_without_a_progress_token(era:
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_no_form_of_meta_is_a_fault_of_ours(era: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(fake.FakeSession()) as url, httpx.AsyncClient(base_url=url.removesuffix("/mcp")) as client:
+    made = fake.FakeSession()
+    async with (  # thousands of calls
+        serving(made, seconds=60) as url,
+        httpx.AsyncClient(base_url=url.removesuffix("/mcp")) as client,
+    ):
         peer = Peer(client, era)
         await peer.greet()
         wrong = []

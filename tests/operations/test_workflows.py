@@ -404,3 +404,45 @@ async def test_the_call_to_go_on_with_is_in_the_text_of_an_item_that_is_cut(engi
     found = await engine.call("catalog_get", {"slug": "access-log-fan-out", "detail": "detailed"}, ADMIN)
     text = results.as_text(found, results.TEXT_CHARACTERS)
     assert "see the structured content" in text and "operation=deployment_plan" in text
+
+
+async def test_a_draft_and_a_text_are_traced_as_they_would_be_published(engine: Engine) -> None:
+    """With blueprints of their own, in place of published ones; nothing of it is kept."""
+    flow = """\
+kind: workflow
+slug: traced
+steps:
+  - {id: a, use: "blueprint:tagging@1.0.0", out: channel:c}
+  - {id: b, use: "blueprint:file-printer@1.0.0", in: channel:c}
+"""
+    tagging = """\
+kind: blueprint
+slug: tagging
+version: 1.0.0
+ports: {out: [out]}
+jobs: [{name: tag, input: {echo: {event: '{"n": 1}', json: true}}, actions: [{add: {output-fields: {tag: %s}}}],
+        output: {port: out}}]
+"""
+
+    async def trace(**given: Any) -> list[Any]:
+        found = await engine.call("workflow_trace", given, ADMIN)
+        return [one["events_out"] for one in found["steps"]]
+
+    before = await engine.call("workflow_list", {}, ADMIN)
+    both = await trace(document=f"{flow}---\n{tagging % 'text'}")
+    assert both[0] == [{"n": 1, "tag": "text"}]
+    assert both[1] == both[0], "the next step has them"
+    assert await engine.call("workflow_list", {}, ADMIN) == before
+
+    await save(engine, tagging % "published")
+    await engine.call("workflow_publish", {"slug": "tagging", "type": "blueprint"}, ADMIN)
+    await save(engine, flow)
+    assert (await trace(source="workflow:traced@draft"))[0] == [{"n": 1, "tag": "published"}]
+    assert (await trace(document=f"{tagging % 'changed'}---\n{flow}"))[0] == [{"n": 1, "tag": "changed"}]
+
+    with pytest.raises(errors.NotFound, match="no draft"):
+        await trace(source="workflow:absent@draft")
+    with pytest.raises(errors.InvalidDocument, match="fault"):
+        await trace(document=flow.replace("file-printer", "no-such"))
+    with pytest.raises(errors.InvalidParams, match="either"):
+        await trace()
