@@ -8,7 +8,7 @@ has (steps.py). This module finds what they say it of; it imports next to nothin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from core import errors
@@ -19,18 +19,18 @@ says."""
 Reword = Callable[[str], str]
 """A hint of the engine -> the hint in the words of a door."""
 
+_NAMED = re.compile(r"\b([a-z0-9]+(?:_[a-z0-9]+)+)\b(?:\(([^()]*)\))?")
 _HINTED = ("warnings", "blockers", "errors")  # lists of what stands in the way, each with a hint
 
 
-def names(operations: Iterable[str]) -> re.Pattern[str]:
-    """What finds operations in a hint; those of one word are words of the language as well."""
-    longest_first = sorted((name for name in operations if "_" in name), key=len, reverse=True)
-    return re.compile(r"\b(" + "|".join(longest_first) + r")\b(?:\(([^()]*)\))?")
+def reworded(text: str, operations: Container[str], say: Say) -> str:
+    """A hint with what `say` says in place of each of the operations that it names; those of one word are words of the
+    language as well."""
 
+    def said(found: re.Match[str]) -> str:
+        return (found[1] in operations and say(found[1], _given(found[2] or ""))) or found[0]
 
-def reworded(text: str, named: re.Pattern[str], say: Say) -> str:
-    """A hint with what `say` says in place of each operation that it names."""
-    return named.sub(lambda found: say(found[1], _given(found[2] or "")) or found[0], text)
+    return _NAMED.sub(said, text)
 
 
 def _given(text: str) -> dict[str, str]:

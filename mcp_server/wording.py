@@ -14,8 +14,6 @@ from mcp_server import directions
 from mcp_server.cli import wording
 from mcp_server.cli.forms import FORMS
 
-_NAMED = directions.names(FORMS)
-
 
 class Use(NamedTuple):
     """A tool of the session, with the arguments that it takes for a call."""
@@ -48,7 +46,7 @@ class Steps:
 
     def hint(self, text: str) -> str:
         """A hint whose operations are tools of the session, or commands that a person can run."""
-        return directions.reworded(text, _NAMED, self._say)
+        return directions.reworded(text, FORMS, self._say)
 
     def _say(self, operation: str, given: Mapping[str, Any]) -> str | None:
         return f"'{wording.command(operation, given)}'" if self.find(operation, given) is None else None

@@ -79,11 +79,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
-_NAMED = directions.names(FORMS)
 _ARGUMENT = re.compile(r"\b(" + "|".join(_ARGUMENTS) + r")\b")
 
 
 def hint(text: str) -> str:
     """A hint of the engine, which names operations as an agent calls them, with commands in their place."""
-    said = directions.reworded(text, _NAMED, lambda operation, given: f"'{command(operation, given)}'")
+    said = directions.reworded(text, FORMS, lambda operation, given: f"'{command(operation, given)}'")
     return _ARGUMENT.sub(lambda found: _ARGUMENTS[found[1]], said)

@@ -41,12 +41,11 @@ class Wording:
     """The directions of an engine with these operations, as routes."""
 
     def __init__(self, operations: Registry) -> None:
-        self._operations = operations
-        self._named = directions.names(operation.name for operation in operations)
+        self._operations = {operation.name: operation for operation in operations}
 
     def hint(self, text: str) -> str:
         """A hint with routes in place of operations."""
-        return directions.reworded(text, self._named, lambda name, given: route(self._operations[name], given))
+        return directions.reworded(text, self._operations, lambda name, given: route(self._operations[name], given))
 
     def answer(self, answer: dict[str, Any]) -> dict[str, Any]:
         """An answer whose hints are in routes, and whose steps have the `route` of their call beside it."""
