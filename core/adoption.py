@@ -39,6 +39,17 @@ def refuse_without_database(owned: Ownership, settings: Settings) -> None:
         )
 
 
+async def refuse_copy(database: Database, owned: Ownership, settings: Settings) -> None:
+    """Raises HomeCopied when the home is taken for a copy that no engine has adopted."""
+    known = await database.read(table.known)
+    if known is None or settings.adopt:
+        return
+    now = whereabouts.here(owned.home, settings.database)
+    why = whereabouts.judge(known.place, now, whereabouts.original(known, owned.home))
+    if why:
+        raise _refusal(known, why, await database.read(table.duties))
+
+
 async def settle(database: Database, owned: Ownership, settings: Settings) -> None:
     """Write down where the home is now, in its database and its lock.
 

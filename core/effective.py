@@ -21,6 +21,7 @@ def explain(running: Settings) -> results.SettingsTold:
         "file": str(running.home / settingsfile.NAME),
         "restart": [],
         "fault": None,
+        "unknown_groups": [],
     }
     try:
         file = settingsfile.of_home(running.home)

@@ -11,7 +11,7 @@ import functools
 import gc
 import os
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,12 +67,12 @@ from core.letters.keeping import DeadLetters
 from core.letters.replaying import Replays as LetterReplays
 from core.licensing import Licensing
 from core.measures import Ends, LoopLag
-from core.model.operation import Registry
+from core.model.operation import Effect, Registry
 from core.model.principal import Caller
 from core.replays import Replays
 from core.retention import Retention
 from core.settings import Settings
-from core.store import gitops, invocations
+from core.store import conditions, gitops, invocations
 from core.store import license as license_table
 from core.store import owed as owed_table
 from core.store import triggers as trigger_table
@@ -125,6 +125,8 @@ class Engine:
         """`ids` go on from the latest one in the store. An engine that is not `running` only reads and records: see
         open_offline."""
         self.running = running
+        self.before_change: Callable[[], Awaitable[None]] | None = None
+        """What comes before each change that is asked for, where no engine runs. It may refuse it."""
         self.settings = settings
         self.operations = operations
         self.database = database
@@ -251,6 +253,8 @@ class Engine:
         timing.calls += 1
         try:
             operation, params, caller = self.admission.admit(name, arguments, caller)
+            if self.before_change is not None and operation.effect is not Effect.READ:
+                await self.before_change()
             if self.spans is not None and name in spans.SERVED:
                 with self.spans.serving(operation, caller) as caller:
                     answer: dict[str, Any] = await operation.handler(self, caller, params)
@@ -469,11 +473,18 @@ async def open_offline(settings: Settings, operations: Registry, owned: ownershi
 
     It reads, and it keeps records that need nobody else (a token, a secret, a document). It starts no worker, takes up
     no run, posts nothing, heals nothing and listens nowhere; operations that need an engine are refused with NoEngine.
-    Raises StorageUnavailable when the store cannot be opened.
+    Raises StorageUnavailable when the store cannot be opened. Of a copy nothing is changed before an engine has adopted
+    it: such operations raise HomeCopied.
     """
+
+    async def before_change() -> None:
+        await adoption.refuse_copy(engine.database, owned, engine.settings)
+        await engine.database.write(conditions.settle_sign)
+
     async with AsyncExitStack() as stack:
         alone = settings.model_copy(update={"home": owned.home, "workers": 0, "nats": ""})
         engine = await _prepared(stack, alone, operations, owned, child.spawn, running=False)
+        engine.before_change = before_change
         await engine.load()
         yield engine
 

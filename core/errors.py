@@ -214,6 +214,10 @@ class SecretsLocked(StorageUnavailable):
     """The secrets cannot be decrypted: their key is not here, or what is stored was changed."""
 
 
+class InvalidSettings(InvalidDocument):
+    """The settings of a home do not fit; no engine starts with them."""
+
+
 class HomeCopied(StorageUnavailable):
     """This home is a copy of another one, and nobody has said yet that it may run."""
 

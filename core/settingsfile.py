@@ -82,7 +82,7 @@ def of_home(home: Path) -> SettingsFile:
             f"Others can read or write {path} ({whose}), which says what jobs may do.", hint=f"chmod 600 {path}"
         )
     if len(raw) > MAX_BYTES:
-        raise errors.InvalidDocument(f"{path} is larger than {MAX_BYTES} bytes.")
+        raise errors.InvalidSettings(f"{path} is larger than {MAX_BYTES} bytes.")
     return parse(raw, path)
 
 
@@ -96,15 +96,17 @@ def parse(raw: bytes, path: Path) -> SettingsFile:
         if at := _AT.search(what):
             what = what[: at.start()]
             place = f"{path}:{at[1]}:{at[2]}" if at[1] else f"{path}:{text.count(chr(10)) + 1}"
-        raise errors.InvalidDocument(
+        raise errors.InvalidSettings(
             f"{path} is not valid TOML.",
-            hint="A text stands in quotes, a list in brackets: egress_allow = ['10.0.0.5'].",
+            hint="The same name stands twice."
+            if "overwrite" in what
+            else "A text stands in quotes, a list in brackets: egress_allow = ['10.0.0.5'].",
             errors=[errors.Problem("", what[:1].lower() + what[1:], place)],
         ) from None
     lines = dict(_lines(text))
     problems = sorted(_problems(data, lines, path), key=lambda one: _line(one.where or ""))
     if problems:
-        raise errors.InvalidDocument(
+        raise errors.InvalidSettings(
             f"{path} is not valid: {len(problems)} {'fault' if len(problems) == 1 else 'faults'}.",
             hint="docs/settings.md has every setting; 'sluice settings --template' prints a file to start from.",
             errors=problems,

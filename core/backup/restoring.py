@@ -27,7 +27,7 @@ _WITHOUT = {
     "secrets.key": "Without secrets.key no secret opens.",
     "jwt.key": "Without jwt.key a new one is made, and who has logged in does so again.",
     "worker.key": "Without worker.key a new one is made, and workers of other machines need a copy of it.",
-    "sluice.toml": "Without sluice.toml, which held a password, the engine has no settings but the usual ones.",
+    "sluice.toml": "Without sluice.toml, which is sealed when it holds a password, the engine has the usual settings.",
     "admin.token": "Without admin.token the token is still good for who has it.",
 }
 _KEPT = {"engine.lock", "backup.lock"}
@@ -232,8 +232,8 @@ def _next(
     if missing:
         without = " ".join(text for name, text in _WITHOUT.items() if name in missing)
         yield (
-            f"Keys are missing ({errors.shorten(', '.join(missing), 200)}): put them into {home} (mode 0600) before the"
-            f" first start. {without}"
+            f"Keys are not here, as far as the home had them ({errors.shorten(', '.join(missing), 200)}): put them into"
+            f" {home} (mode 0600) before the first start. {without}"
         ).strip()
     if "worker.key" not in missing and (home / "worker.key").exists():
         yield "Workers of other machines join again with the key that they have, when the setting nats is the same."

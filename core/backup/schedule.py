@@ -155,6 +155,7 @@ class Backups:
         """Keep it, whole or as it was. A home that cannot be written is told by the store."""
         new = self._file.with_suffix(".new")
         try:
+            new.touch(mode=0o600)
             new.write_bytes(msgspec.json.encode(self.known))
             new.replace(self._file)
         except OSError as error:

@@ -117,6 +117,7 @@ def _asked(state: State, other: State) -> dict[str, Any]:
         "values": dict(state.values),
         "placement": dict(state.placement),
         "replicas": dict(state.replicas),
+        "resets": {name: str(reset) for name, reset in state.resets.items() if name in both},
         "channels": options,
         "jobs": {name: _origin(state.jobs[name]) for name in both},
         "together": _shared(state, set(both)),

@@ -26,6 +26,7 @@ _NOTHING: Mapping[str, Any] = {
     "values": {},
     "placement": {},
     "replicas": {},
+    "resets": {},
 }
 
 

@@ -170,7 +170,7 @@ def _stays(remnants: Sequence[Remnant], most: int) -> list[str]:
         lines.append(f"  {what} {shorten(one.where, 200)}{size}, of {shorten(one.job, _LONGEST_CELL)}")
     if len(remnants) > most:
         lines.append(f"  ... and {len(remnants) - most} more")
-    return [*lines, "  logs of the jobs until the engine ends, and the history with every revision"]
+    return [*lines, "  logs of the jobs for as long as logs are kept, and the history with every revision"]
 
 
 def size_of(count: int) -> str:

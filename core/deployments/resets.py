@@ -7,10 +7,10 @@ another worker, and shows in the plan like any other change.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from core import errors
+from core import clock, errors
 from core.documents import canonical
 from core.dsl.component import REGISTRY
 from core.dsl.inputs import rewind
@@ -20,6 +20,24 @@ from core.model.plan import Finding
 from core.near import did_you_mean
 
 BEGINNING, END = rewind.BEGINNING, "end"
+
+
+def point(text: str, moment: Callable[[str], int], now_ns: int) -> str:
+    """What a text names: beginning, end, or a time, in ISO 8601; `moment` reads times. Raises InvalidParams."""
+    if text in (BEGINNING, END):
+        return text
+    try:
+        at = moment(text)
+    except errors.InvalidParams as error:
+        error.hint = f"Write beginning, end, or a time. {error.hint}"
+        raise
+    if at > now_ns:
+        raise errors.InvalidParams(
+            f"{errors.shorten(text, 40)} has not come yet.",
+            hint="To pass over all that is there now, write end.",
+            errors=[Problem("/to", "must not be ahead of now")],
+        )
+    return clock.iso(at)
 
 
 def of_step(state: State, step: str, to: str, marker: str) -> dict[str, Reset]:

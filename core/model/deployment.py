@@ -106,8 +106,11 @@ class Reset:
     the same as then."""
 
     to: str  # beginning, end, or a time in ISO 8601
-    marker: str  # tells one reset from another
+    marker: str  # when somebody asked for it, which tells one reset from another
     over: Any = None  # the `replay` of its own document
+
+    def __str__(self) -> str:
+        return f"{self.to}, asked for at {self.marker}"
 
     def to_dict(self) -> dict[str, Any]:
         return {"to": self.to, "marker": self.marker, "over": self.over}

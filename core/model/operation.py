@@ -63,6 +63,8 @@ class Loss(NamedTuple):
     tenant: str = ""
 
 
+_OF_RUNS = frozenset({"deployments", "session", "gitops", "triggers", "messages", "kv", "schedules"})  # toolsets
+
 Destroys = Callable[..., Awaitable[Loss | None]]
 """(engine, caller, params) -> what goes; None when nothing does. Raises what the call would be refused with."""
 
@@ -123,6 +125,11 @@ class Operation:
     def needs_engine(self) -> bool:
         """Whether it takes a running engine: it tells what runs, or makes something run or leave this machine."""
         return not (self.reads if self.offline is None else self.offline)
+
+    @property
+    def of_runs(self) -> bool:
+        """Whether what it tells changes while an engine runs: without one it is what was recorded."""
+        return self.reads and self.toolset in _OF_RUNS
 
     def allows(self, role: Role) -> bool:
         """Whether a principal of this role may call it at all."""

@@ -25,6 +25,7 @@ class EngineMetrics(Params):
     http="GET /api/engine/metrics",
     toolset="administration",
     tool=False,
+    offline=False,
     role=Role.ADMIN,
     platform=True,
 )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from core.admission import no_engine
 from core.engine import Engine
 from core.model import results
 from core.model.operation import Params
@@ -30,5 +31,7 @@ class Explain(Params):
 async def explain(engine: Engine, caller: Caller, params: Explain) -> results.explaining.Explanation:
     """Tell why something is as it is: `because`, its causes by time (who applied what, which worker was lost and what
     was down, which job failed since when and why); `next`, the calls that help."""
+    if params.kind == "worker" and not engine.running:  # workers are known to a running engine alone
+        raise no_engine(engine.settings.home)
     found = await engine.explainer.explain(caller, params.kind, params.id)
     return found.to_dict()

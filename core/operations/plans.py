@@ -114,9 +114,7 @@ class DeploymentReset(Params):
 async def deployment_reset(engine: Engine, caller: Caller, params: DeploymentReset) -> results.plans.Plan:
     """Plan that the readers of a step read again from a point, or pass over what is there. Changes nothing until
     deployment_apply(plan_id)."""
-    to = params.to
-    if to not in (resets.BEGINNING, resets.END):
-        to = clock.iso(moment(to, engine.now_ns(), "/to"))
+    to = resets.point(params.to, lambda text: moment(text, engine.now_ns(), "/to"), engine.now_ns())
     made, revision = await engine.planner.plan_reset(caller.tenant, params.name, params.step, to)
     return await _saved(engine, caller, "deployment_reset", made, revision)
 

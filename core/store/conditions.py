@@ -201,6 +201,9 @@ def resume(db: Database, changes: Changes, at_ns: int) -> None:
     sign(db, at_ns, ended=False)
 
 
+_ENDED, _GONE = 1, 2  # in order; not so, and the time is all that is known (0: it runs, or is gone since)
+
+
 class Sign(NamedTuple):
     """The last that is known of an engine: when it was there, and whether it ended in order."""
 
@@ -214,13 +217,20 @@ def sign(db: Database, at_ns: int, *, ended: bool) -> None:
     db.conn.execute("INSERT INTO engine_signs (at_ns, ended) VALUES (?, ?)", (at_ns, int(ended)))
 
 
+def settle_sign(db: Database) -> None:
+    """Somebody writes without an engine: what the store holds from now on tells nothing of the last one."""
+    found = last_sign(db)
+    if found is not None and not found.ended:
+        db.conn.execute("UPDATE engine_signs SET at_ns = ?, ended = ?", (found.at_ns, _GONE))
+
+
 def last_sign(db: Database) -> Sign | None:
-    """That of the engine before; None when none has left one. Only a running engine writes messages, too, whose ids
-    are times."""
+    """That of the engine before; None when none has left one. As long as nobody has written without an engine, the
+    newest message is one, too: their ids are times."""
     found = db.conn.execute("SELECT at_ns, ended FROM engine_signs").fetchone()
     if found is None:
         return None
     at_ns, ended = found
     if not ended:
         at_ns = max(at_ns, int(db.conn.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0]))
-    return Sign(at_ns, bool(ended))
+    return Sign(at_ns, ended == _ENDED)

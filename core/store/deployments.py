@@ -9,7 +9,7 @@ import orjson
 from sqlite_utils import Database
 
 from core import errors
-from core.model.deployment import DeploymentRow, HistoryEntry
+from core.model.deployment import DeploymentRow, HistoryEntry, Reset
 from core.model.states import DEPLOYMENT, DeploymentState, PlanState
 from core.model.workload import WorkloadRow
 from core.store import audit, saved_plans, workloads
@@ -69,7 +69,8 @@ def asked(db: Database, tenant: str, name: str, revisions: Collection[int]) -> d
         "SELECT revision, json_extract(desired, '$.source') AS source,"
         " json_extract(desired, '$.group') AS worker_group, json_extract(desired, '$.environment') AS environment,"
         " json_extract(desired, '$.values') AS 'values',"
-        " json_extract(desired, '$.placement') AS placement, json_extract(desired, '$.replicas') AS replicas"
+        " json_extract(desired, '$.placement') AS placement, json_extract(desired, '$.replicas') AS replicas,"
+        " coalesce(json_extract(desired, '$.resets'), '{}') AS resets"
         f" FROM deployment_history WHERE tenant = ? AND name = ? AND revision IN ({marks})",
         [tenant, name, *revisions],
     )
@@ -78,6 +79,7 @@ def asked(db: Database, tenant: str, name: str, revisions: Collection[int]) -> d
             **row,
             "environment": row["environment"] or "",
             **{key: orjson.loads(row[key]) for key in ("values", "placement", "replicas")},
+            "resets": {job: str(Reset.from_dict(one)) for job, one in orjson.loads(row["resets"]).items()},
         }
         for row in rows
     }

@@ -54,6 +54,7 @@ class Declared(NamedTuple):
     reads: bool
     idempotent: bool
     needs_engine: bool
+    of_runs: bool
 
 
 class _Declarations:
@@ -64,7 +65,7 @@ class _Declarations:
         if told is None:
             return None
         traits = told.get("traits", ())
-        return Declared("reads" in traits, "idempotent" in traits, "needs_engine" in traits)
+        return Declared(*(trait in traits for trait in Declared._fields))
 
 
 DECLARED = _Declarations()

@@ -17,7 +17,7 @@ from core import settings as engine_settings
 from core.backup import archive, checking, making, restoring, sealing
 from core.backup.manifest import Manifest
 from core.confinement import process
-from mcp_server.cli import connect, examples, main, render
+from mcp_server.cli import connect, examples, main, reader, render
 
 Given = Annotated[bool, Parameter(negative=())]
 
@@ -53,8 +53,10 @@ async def backup(
     without_keys
         Leave the keys of the home out.
     """
+    _fit_together(passphrase_file, without_keys=without_keys)
     settings = _settings(common, passphrase_file)
     passphrase = None if without_keys else _passphrase(passphrase_file, twice=True)
+    reader.acts()
     os.nice(10)  # the engine and its jobs come first
     started = clock.monotonic()
     manifest = await making.make(making.Order(settings, file, passphrase, data), dict(os.environ))
@@ -124,10 +126,12 @@ async def restore(
     data_root
         Where the files of jobs go; the home with -data behind its name when left out.
     """
+    _fit_together(passphrase_file, without_keys=without_keys)
     settings = _settings(common, passphrase_file, data_root=data_root)
-    with archive.open_archive(file) as reader:
-        sealed = reader.manifest.part("keys") is not None
+    with archive.open_archive(file) as opened:
+        sealed = opened.manifest.part("keys") is not None
     passphrase = _passphrase(passphrase_file, twice=False) if sealed and not without_keys else None
+    reader.acts()
     order = restoring.Order(settings, file, passphrase, keys=not without_keys, data=not without_data)
     done = restoring.restore(order)
     if common.json:
@@ -154,6 +158,11 @@ def _settings(common: connect.Common, passphrase_file: Path | None, **overrides:
     logs.configure(connect.QUIET, plain=True)
     process.hide_memory()
     return settings
+
+
+def _fit_together(passphrase_file: Path | None, *, without_keys: bool) -> None:
+    if passphrase_file is not None and without_keys:
+        raise errors.InvalidParams("--passphrase-file is for the keys, which --without-keys leaves out; give one.")
 
 
 def _passphrase(file: Path | None, *, twice: bool) -> str:

@@ -169,6 +169,9 @@ def settings(told: Mapping[str, Any], of_the_shell: Sequence[str]) -> Finding:
     if told["restart"]:
         found += f"; takes effect after a restart: {', '.join(told['restart'])}"
         return Finding("settings", "warning", found, "'sluice settings --changed' shows what the engine has.")
+    if told["unknown_groups"]:
+        found += f"; tables of worker groups that are not there: {', '.join(told['unknown_groups'])}"
+        return Finding("settings", "warning", found, "'sluice group list' shows those that are.")
     set_there = {one["where"] for one in told["items"]}
     if others := [name for name in of_the_shell if name not in set_there]:
         found += f"; this shell sets {', '.join(others)}, and the running engine was started without"

@@ -17,24 +17,29 @@ BLOCKED = 5
 DEGRADED = 6
 UNFINISHED = 7
 INTERRUPTED = 130
+UNREAD = 141
 
 MEANING: Mapping[int, str] = MappingProxyType(
     {
         OK: "Done. Also: nothing had to be done.",
         FAILED: "An error that no other code tells, or the work that was asked for has failed.",
-        USAGE: "Wrong usage. For `gitops diff`, and with `--exit-code`: changes or drift are pending.",
+        USAGE: "Wrong usage: flags and arguments that the command does not take, or lacks; settings that do not fit. (A"
+        " value that is refused is 1.) For `gitops diff`, and with `--exit-code`: changes or drift are pending.",
         NO_ENGINE: "No engine is running, and the command needs one.",
         REFUSED: "Refused, and nothing was done: the caller may not, or it does not fit what is there.",
         BLOCKED: "The plan has blockers: nothing was applied.",
         DEGRADED: "Applied, and not all of it is up; with `status --exit-code`: something is degraded or failed.",
         UNFINISHED: "The time to wait has ended first: it goes on, or its outcome is open.",
         INTERRUPTED: "Interrupted.",
+        UNREAD: "Whoever read its output has gone, as `| head` does, before anything was changed. A command that has"
+        " begun to change something goes on unread, with the code that tells what became of it.",
     }
 )
 
 ERRORS: Mapping[type[errors.SluiceError], int] = MappingProxyType(
     {
         errors.NoEngine: NO_ENGINE,
+        errors.InvalidSettings: USAGE,
         errors.PlanBlocked: BLOCKED,
         errors.Unconfirmed: UNFINISHED,
         errors.Busy: UNFINISHED,

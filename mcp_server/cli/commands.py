@@ -161,7 +161,8 @@ async def _run(
         async with connect.engine(common) as engine:
             with _bar(engine, form, given, quiet=common.json):
                 answer = await engine.call(operation, **given)
-            if form.idle:
+            declared = arguments.DECLARED.get(operation)
+            if form.idle or (declared is not None and declared.of_runs):
                 engine.tell_when_idle()
     if origin:
         documents.place(answer, origin)

@@ -17,7 +17,8 @@ from cyclopts import Parameter
 from core import homes
 from core.model import principal
 from mcp_server import attach, session
-from mcp_server.cli import arguments, render
+from mcp_server.cli import reader, render
+from mcp_server.cli.arguments import DECLARED
 
 if TYPE_CHECKING:
     from core import settings as engine_settings
@@ -133,6 +134,9 @@ class Client:
     async def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """Do an operation; arguments that are None were not given and are left out."""
         given = {name: value for name, value in arguments.items() if value is not None}
+        declared = DECLARED.get(operation)
+        if declared is None or not declared.reads:
+            reader.acts()
         return await self.session.call(operation, given, self.caller)
 
     def pages(self, operation: str, /, **arguments: Any) -> AsyncIterator[dict[str, Any]]:
@@ -157,9 +161,7 @@ async def engine(common: Common, *, follows: bool = False) -> AsyncIterator[Clie
     caller = local_caller(common.tenant)
     target = common.target()
     if target is None:
-        async with attach.open_visit(
-            common.place, lambda: common.of_operator({}), arguments.DECLARED, follows=follows
-        ) as visit:
+        async with attach.open_visit(common.place, lambda: common.of_operator({}), DECLARED, follows=follows) as visit:
             if not visit.running or os.environ.get("SLUICE_LOG_LEVEL"):
                 _log(common)  # else there is nothing to log, and the answer is there before logging is imported
             yield Client(visit, caller, lambda: visit.running)

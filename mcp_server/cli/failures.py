@@ -11,6 +11,8 @@ import pydantic
 from core import errors
 from mcp_server.cli import codes, wording
 
+_FOLLOWS = "default_factory_not_called"  # a default that is made of another setting, which is told
+
 
 def report(error: Exception, *, as_json: bool) -> int:
     """Print an error on stderr and return the exit code for it."""
@@ -19,8 +21,10 @@ def report(error: Exception, *, as_json: bool) -> int:
         code, fault = codes.USAGE, _settings(error)
     elif isinstance(error, errors.SluiceError):
         code, fault = codes.of_error(error), error
-    elif isinstance(error, OSError):
-        fault = errors.Internal(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "))
+    elif isinstance(error, OSError) and error.filename is not None:
+        fault = errors.StorageUnavailable(
+            f"{error.strerror}: {errors.shorten(str(error.filename), 300)}", hint="Give a path that can be used."
+        )
     else:
         fault = errors.Internal(
             f"{type(error).__name__}: {errors.shorten(str(error))}", hint="This is a fault of Sluice; please report it."
@@ -39,13 +43,17 @@ def report(error: Exception, *, as_json: bool) -> int:
 
 
 def _settings(error: pydantic.ValidationError) -> errors.SluiceError:
+    faults = [fault for fault in error.errors() if fault["type"] != _FOLLOWS]
     problems = [
-        errors.Problem("/" + "/".join(str(part) for part in fault["loc"]), str(fault["msg"]))
-        for fault in error.errors()
+        errors.Problem(
+            "/" + "/".join(str(part) for part in fault["loc"]),
+            f"{fault['msg'][:1].lower()}{fault['msg'][1:]}; found {errors.shorten(repr(fault['input']), 60)}",
+        )
+        for fault in faults
     ]
-    return errors.InvalidParams(
-        "A setting does not fit.", hint="Settings come from flags and SLUICE_* variables.", errors=problems
-    )
+    where = ", ".join(dict.fromkeys(f"SLUICE_{str(fault['loc'][0]).upper()}" for fault in faults if fault["loc"]))
+    hint = f"It comes from a flag or a variable ({where}); docs/settings.md says what each takes."
+    return errors.InvalidParams("A setting does not fit.", hint=hint, errors=problems)
 
 
 def _place(error: Exception) -> str:

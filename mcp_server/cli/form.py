@@ -58,7 +58,8 @@ class Form:
     bar: str = ""
     """What a progress bar says in front of the first argument, whose value names the work."""
     idle: bool = False
-    """Whether to say that no engine runs before what was recorded is shown."""
+    """Whether to say that no engine runs before what was recorded is shown, also where the registry does not say that
+    it is of what runs."""
     columns: str = ""
     """The columns of a list, or the facts of one thing; all of them when left out."""
     empty: str = ""

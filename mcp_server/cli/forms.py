@@ -100,7 +100,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "plan_get": Form("plans show {plan_id}", shows="plans:show"),
         "plan_discard": Form("plans discard {plan_id}", columns="plan_id name state"),
-        "explain": Form("explain {kind} {id}", idle=True, shows="explain:show"),
+        "explain": Form("explain {kind} {id}", shows="explain:show"),
         # the catalog, and what is written on top of it
         "catalog_search": Form("catalog search {query}", shows="catalog:found"),
         "catalog_get": Form(
@@ -231,11 +231,10 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         # when jobs run by the clock
         "schedule_list": Form(
             "schedule list",
-            idle=True,
             columns="name state schedule next last_scheduled missed skipped on_time deployment",
             empty="No job that is deployed runs by an interval or cron.",
         ),
-        "schedule_get": Form("schedule show {name}", idle=True, shows="schedules:show"),
+        "schedule_get": Form("schedule show {name}", shows="schedules:show"),
         "job_run_now": Form(
             "schedule run {name}", bar="running", fails=lambda done, _: bool(done["ended"] and not done["ended"]["ok"])
         ),
@@ -276,13 +275,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             fails=outcome,
         ),
         "trigger_invocation_get": Form(
-            "invocation get {invocation_id}", flags={"wait_seconds": ""}, idle=True, shows="invocations:show"
+            "invocation get {invocation_id}", flags={"wait_seconds": ""}, shows="invocations:show"
         ),
         "trigger_invocation_list": Form(
             "invocation list",
             flags={"slug": "--trigger"},
             beside=(_WATCH,),
-            idle=True,
             columns="invocation_id trigger_slug state requested_at duration_ms caller surface attempts"
             " trigger_revision rerun_of finished_at",
             empty="There are no invocations that fit. Make one with: sluice trigger invoke SLUG",
@@ -438,7 +436,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="at username operation decision target reason! role surface label",
             empty="Nothing is on record.",
         ),
-        "usage_get": Form("usage", columns="what records bytes most_bytes setting"),
+        "usage_get": Form("usage", idle=True, columns="what records bytes most_bytes setting"),
         "license_show": Form("license show", shows="license:show"),
         "license_install": Form(
             "license install {document}",

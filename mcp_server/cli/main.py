@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
-from mcp_server.cli import arguments, examples, leading, names
+from mcp_server.cli import arguments, examples, leading, names, reader
 from mcp_server.cli.forms import FORMS, PARTS
 
 PROGRAM = "sluice"
@@ -177,6 +177,17 @@ def main_mcp() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Do one command and return its exit code, see codes."""
+    try:
+        with reader.minded():
+            return _run(argv)
+    except BrokenPipeError:
+        from mcp_server.cli import codes
+
+        reader.silence()
+        return codes.UNREAD
+
+
+def _run(argv: Sequence[str]) -> int:
     if argv[:1] == [names.WORD]:
         return names.offer(argv[1:])
     app = build()
@@ -200,9 +211,10 @@ def run(argv: Sequence[str]) -> int:
         from mcp_server.cli import codes
 
         return codes.INTERRUPTED
+    except SystemExit:  # of what prints the help, when nobody reads it
+        raise BrokenPipeError from None
     except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        raise
     except Exception as error:
         from mcp_server.cli import failures
 

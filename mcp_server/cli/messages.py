@@ -27,6 +27,7 @@ async def messages(given: dict[str, Any], beside: Mapping[str, Any], common: con
             await _print_after(engine, wanted, given.get("after") or "msg_0000000000000000")
             return 0
         result = await engine.call("message_search", **given)
+        engine.tell_when_idle()
     return render.page(result, _COLUMNS, empty="No messages fit.", as_json=common.json)
 
 

@@ -12,7 +12,7 @@ from core import errors
 from core.fileroots import FileRoot
 from core.homes import default_home
 from core.settings import data_root_of
-from mcp_server.cli import codes, connect, render
+from mcp_server.cli import codes, connect, reader, render
 from mcp_server.service import installing, unit
 
 ACCOUNT = "sluice"
@@ -137,6 +137,7 @@ def remove(
 
 
 def _carry_out(steps: list[installing.Step]) -> None:
+    reader.acts()
     for step in steps:
         connect.note(step.words[0].upper() + step.words[1:])
         installing.carry_out(step)
@@ -172,6 +173,6 @@ def _of_serve(flags: tuple[str, ...]) -> tuple[str, ...]:
     except cyclopts.CycloptsError as error:
         raise errors.InvalidParams(
             f"'sluice serve' does not take these flags: {errors.shorten(' '.join(str(error).split()), 200)}",
-            hint="sluice serve --help",
+            hint="Which it takes says: sluice serve --help. The user that it runs as is given by --account NAME.",
         ) from None
     return flags

@@ -45,6 +45,10 @@ async def settings(
     render.rows(rows, ("setting", "value", "from", "after a restart"), empty="Everything is as by default.")
     if told["restart"]:
         connect.note(f"{told['file']} has changed: takes effect after a restart of the engine.")
+    if told["unknown_groups"]:
+        connect.note(
+            f"Tables of worker groups that are not there apply to nobody: {', '.join(told['unknown_groups'])}."
+        )
     if told["fault"]:
         fault = told["fault"]
         connect.note(f"No engine would start with {told['file']} as it is: {fault['message']}")

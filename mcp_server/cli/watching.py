@@ -13,7 +13,7 @@ import anyio
 import orjson
 
 from core import clock
-from mcp_server.cli import connect, news, render, tables
+from mcp_server.cli import codes, connect, news, reader, render, tables
 
 Row = Mapping[str, Any]
 Look = Callable[[], Awaitable[list[dict[str, Any]]]]
@@ -28,7 +28,7 @@ async def watch(engine: connect.Client, look: Look, columns: tuple[str, ...], em
     """Print the rows that `look` gives until the user interrupts."""
     before: dict[str, dict[str, Any]] = {}
     with news.heard(engine) as change:
-        while True:
+        while not reader.gone():
             rows = await look()
             if render.watched():
                 _redraw(rows, columns, empty)
@@ -36,6 +36,7 @@ async def watch(engine: connect.Client, look: Look, columns: tuple[str, ...], em
                 before = _tell(before, rows, columns)
             await anyio.sleep(REST_SECONDS)
             await change(news.LOOK_SECONDS)
+    return codes.UNREAD
 
 
 def _redraw(rows: list[dict[str, Any]], columns: tuple[str, ...], empty: str) -> None:

@@ -4,6 +4,7 @@ move nothing."""
 from __future__ import annotations
 
 import ast
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator
@@ -92,6 +93,8 @@ async def test_what_needs_an_engine_is_refused_at_once_and_nothing_moves(home: P
         ("plan", "first", "--remove"),
         ("worker", "list"),
         ("messages", "--follow"),
+        ("metrics",),
+        ("explain", "worker", "local-1"),
     ):
         started = clock.monotonic()
         done = await one_off(home, *words)
@@ -108,12 +111,14 @@ async def test_what_needs_an_engine_is_refused_at_once_and_nothing_moves(home: P
 
 async def test_what_is_recorded_can_be_read_and_records_can_be_kept(home: Path) -> None:
     before = kept(home)
-    for words in (("status",), ("status", "first"), ("explain", "deployment", "first"), ("job", "list")):
+    reads = ("status", "status first", "explain deployment first", "job list", "history first", "messages", "usage")
+    for words in map(str.split, reads):
         done = await one_off(home, *words)
         assert done.returncode == 0, done.stderr
         assert done.stderr.decode().startswith("No engine is running: "), words
     shown = orjson.loads((await one_off(home, "status", "--json")).stdout)["items"]
     assert {one["name"] for one in shown} == set(DEPLOYMENTS)
+    gone_since = {one["since"] for one in shown}
     doctor = await one_off(home, "doctor", "--json")
     assert [one["check"] for one in orjson.loads(doctor.stdout)["checks"]][:2] == ["lock", "engine"]
     for words in (
@@ -125,6 +130,8 @@ async def test_what_is_recorded_can_be_read_and_records_can_be_kept(home: Path) 
         done = await one_off(home, *words, stdin=b"value\n")
         assert done.returncode == 0, (words, done.stderr)
     assert kept(home) == before
+    shown = orjson.loads((await one_off(home, "status", "--json")).stdout)["items"]
+    assert {one["since"] for one in shown} == gone_since, "the engine is gone since it was killed, not since a command"
     scene = stage.Stage(home)
     try:
         with anyio.fail_after(60):
@@ -141,6 +148,18 @@ async def test_what_is_recorded_can_be_read_and_records_can_be_kept(home: Path) 
         with anyio.fail_after(30, shield=True):
             await scene.stop()
     assert kept(home)["deployments"] == before["deployments"], "nothing was moved"
+
+
+async def test_a_copy_is_looked_at_and_not_changed(home: Path) -> None:
+    copy = home.with_name("copy")
+    shutil.copytree(home, copy, symlinks=True, ignore=lambda _, names: [one for one in names if one.endswith(".sock")])
+    assert (await one_off(copy, "variable", "list")).returncode == 0
+    for words in (("variable", "set", "RATE", "1"), ("trigger", "deactivate", "smoke_trigger")):
+        done = await one_off(copy, *words)
+        assert done.returncode == codes.FAILED
+        assert b"This home was copied from" in done.stderr
+        assert b"--adopt" in done.stderr
+    assert (await one_off(home, "variable", "set", "RATE", "1")).returncode == 0
 
 
 def test_only_servers_may_become_the_engine() -> None:

@@ -87,6 +87,8 @@ class SettingsTold(TypedDict):
     """Names of those that a restart would change."""
     fault: Refusal | None
     """Why the file cannot be used now."""
+    unknown_groups: list[str]
+    """Those with a table in the file that the running engine does not have: their tables apply to nobody."""
 
 
 class Histogram(TypedDict):
