@@ -157,7 +157,7 @@ class Engine:
         self.workflows = WorkflowRegistry(database, ids, self.library, self.announce)
         self.installer = Installer(database, ids, self.library, self.portals)
         self.triggers = TriggerRegistry(database, self.announce)
-        self.deliveries = Deliveries(database, self.vault, settings.egress_allow)
+        self.deliveries = Deliveries(database, self.vault, (*settings.egress_allow, *settings.callback_allow))
         self.quota = Quota(settings.invocation_tenant_mb * MIB, settings.invocation_user_mb * MIB)
         self.retention = Retention(settings, database, self.quota)
         told = Told(self.announce)

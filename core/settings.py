@@ -69,7 +69,7 @@ class Openable(Described, BaseModel):
     worker_memory_mb: Annotated[int, WIDENS] = Field(default=2048, ge=0)
     """How much memory one worker process may have; one with more ends, and the job that took it is named. 0: any."""
 
-    @field_validator("egress_allow", "listen_allow")
+    @field_validator("egress_allow", "listen_allow", "callback_allow", check_fields=False)
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
@@ -225,6 +225,9 @@ class Settings(Openable):
     on, and whether those came over HTTPS (docs/service.md). Of everybody else such headers are ignored."""
     kv_tenant_mb: int = Field(default=1024, ge=1)
     """How much the KV store keeps for one tenant, in MiB: keys, values, members of sets and items of queues."""
+    callback_allow: Annotated[tuple[str, ...], WIDENS] = ()
+    """Addresses or CIDR blocks that callbacks of invocations may be posted to although they are private, besides those
+    of egress_allow; jobs do not reach them by this."""
     portals: Annotated[tuple[str, ...], WIDENS] = ()
     """Shared catalogs to install from, each NAME=URL (https://) or NAME=DIRECTORY; of several that have an item, the
     first offers it."""

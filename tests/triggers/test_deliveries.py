@@ -42,7 +42,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
 @pytest.fixture
 async def plain(tmp_path: Path) -> AsyncIterator[Engine]:
     """An engine without workers: each run is refused at once, which is one update."""
-    async with engine_on(tmp_path / "home", workers=0, egress_allow=LOOPBACK) as running:
+    async with engine_on(tmp_path / "home", workers=0, callback_allow=LOOPBACK) as running:
         await running.call("trigger_publish", DEFINITION, ADMIN)
         yield running
 
