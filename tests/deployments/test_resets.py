@@ -72,6 +72,16 @@ def test_a_step_that_is_not_there_is_told_with_those_that_are() -> None:
 # ---- how it stays
 
 
+def test_a_point_is_a_word_or_a_time_that_has_come() -> None:
+    def moment(text: str) -> int:
+        return int(text)
+
+    assert [resets.point(text, moment, 10) for text in ("beginning", "end")] == ["beginning", "end"]
+    assert resets.point("10", moment, 10) == "1970-01-01T00:00:00.000Z"
+    with pytest.raises(errors.InvalidParams, match="not come yet"):
+        resets.point("11", moment, 10)
+
+
 @pytest.mark.parametrize(
     ("to", "written"),
     [
@@ -153,8 +163,12 @@ async def test_readers_go_where_they_are_told_once_and_stay_there(tmp_path: Path
         assert "beginning" in made["text"]
         await _times(came, 2, range(3))
 
-        made = await plan(engine, source, values={})
-        assert made["summary"]["unchanged"] == sum(made["summary"].values()), "a reset stays, whatever is planned later"
+        for exact in (False, True):  # an environment kept as files plans exactly
+            made = await plan(engine, source, exact=exact)
+            assert made["summary"]["unchanged"] == sum(made["summary"].values()), "a reset stays, whatever is planned"
+        entry = (await engine.call("deployment_history", {"name": "demo"}, ADMIN))["items"][0]
+        assert "resets.demo--x--c-reader" in str(entry["changed"])
+        assert "beginning" in str(entry["changed"])
 
         await _reset(engine, "a", "end")  # nothing comes again
         write(tmp_path / "a.in", range(3, 4))
