@@ -305,6 +305,8 @@ async def _change(story: Story, scene: Stage) -> None:
     story.quote(changed["diff"])
     applied = (await scene.cli("apply", new["plan_id"])).result
     story.see(applied["state"] == "running", f"applied {new['plan_id']}", f"revision {applied['revision']}")
+    run = await scene.must("POST", f"/api/schedules/{NAME}--generate/run", wait_seconds=20)
+    story.see(bool(run["ended"] and run["ended"]["ok"]), "ran its generator now, ahead of the clock", run["cause"])
     looked = functools.partial(scene.seen, NAME)
     fresh = await until(lambda: list(_files(scene).rglob("second-*")), 20, "a file with the new prefix", looked)
     story.see(True, "looked for a file with the new prefix", fresh[0].name)
