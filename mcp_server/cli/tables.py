@@ -87,13 +87,16 @@ def lay(
 
 
 def _fitting(columns: list[_Column], width: int) -> tuple[list[_Column], list[_Column]]:
-    """The columns that fit beside each other, and those that go. The first is what a row is called, and stays."""
+    """The columns that fit beside each other, and those that go. The first is what a row is called, and stays; where
+    nothing fits beside it, so does the next, since names alone tell nothing."""
     left = width - columns[0].least
     kept = [0]
     for index in sorted(range(1, len(columns)), key=lambda one: not columns[one].kept):
         if columns[index].least + GAP <= left:
             left -= columns[index].least + GAP
             kept.append(index)
+    if len(kept) == 1 < len(columns):
+        kept.append(1)
     return [columns[index] for index in sorted(kept)], [one for n, one in enumerate(columns) if n not in kept]
 
 

@@ -26,10 +26,13 @@ def test_a_time_is_told_as_its_age(text: str, age: str) -> None:
     assert tables.age(text, NOW_NS) == age
 
 
-def test_a_name_stays_whole_where_nothing_fits_beside_it() -> None:
+def test_a_name_stays_whole_and_is_never_alone() -> None:
     rows = [{"name": "a-name-of-twenty-two-x", "state": "running", "reason": "because of it"}]
     table = tables.lay(rows, ("name", "state", "reason!"), render.printable, width=10)
-    assert (table.lines, table.dropped) == (["NAME", "a-name-of-twenty-two-x"], ["state", "reason"])
+    assert (table.lines, table.dropped) == (
+        ["NAME                    STATE", "a-name-of-twenty-two-x  running"],
+        ["reason"],
+    )
 
 
 def test_a_column_that_is_kept_goes_before_those_that_stand_before_it() -> None:
