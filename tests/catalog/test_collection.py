@@ -140,7 +140,7 @@ def test_types_that_share_a_slug_are_two_items() -> None:
     assert made.find("workflow", "a") is None
 
 
-def test_five_thousand_items_are_searched_in_some_hundredths_of_a_second() -> None:
+def test_five_thousand_items_are_searched_in_a_fraction_of_a_second() -> None:
     chance = random.Random(1)
     nouns = "kafka http file s3 orders invoices metrics logs alerts webhook archive queue table report mail".split()
     verbs = "collect filter route enrich deliver spool dedupe count mirror replay parse split merge watch".split()
@@ -160,4 +160,4 @@ def test_five_thousand_items_are_searched_in_some_hundredths_of_a_second() -> No
             started = time.thread_time()
             made.search(query, source="local")
             took.append(time.thread_time() - started)
-        assert min(took) < 0.060 * slowness.factor(), query  # 20 ms, and what a busy neighbour adds
+        assert min(took) < 0.2 * slowness.factor(), query  # 20 ms; what is looked up anew for each item takes seconds
