@@ -107,7 +107,9 @@ class Story:
         self._out.print(
             f'  ask: "Plan {WORKFLOW} with the path files, show me the plan, do not apply it."', markup=False
         )
-        if keep:
+        if not keep:
+            self._out.print("[bold]In a browser[/], with all of this to look at: sluice demo --keep")
+        else:
             self._out.print("[bold]In a browser[/], once and within ten minutes:")
             self._out.print(f"  {link}", markup=False)
             self._out.print(f"  look at the deployment {NAME}: its graph shows what flows", markup=False)
