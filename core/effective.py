@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from core import errors, precedence, settingsfile
@@ -13,15 +13,15 @@ from core.settingsfile import SettingsFile
 UNSAID = ("worker_groups", *settingsfile.TABLES)  # told with `workers`, and by the names of what is in them
 
 
-def explain(running: Settings) -> results.SettingsTold:
-    """The settings of an engine beside what its file says now."""
+def explain(running: Settings, group: Callable[[str], object | None]) -> results.SettingsTold:
+    """The settings of an engine beside what its file says now; `group` finds a worker group."""
     told: results.SettingsTold = {
         "items": [],
         "running": True,
         "file": str(running.home / settingsfile.NAME),
         "restart": [],
         "fault": None,
-        "unknown_groups": [],
+        "unknown_groups": sorted(name for name in running.group if group(name) is None),
     }
     try:
         file = settingsfile.of_home(running.home)

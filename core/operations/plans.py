@@ -106,6 +106,7 @@ class DeploymentReset(Params):
     summary="Plan from where a step reads on.",
     http="POST /api/deployments/{name}/reset",
     toolset="deployments",
+    offered_in=("workers",),
     feature=Feature.DEPLOYMENTS,
     effect=Effect.WRITE,
     role=Role.ADMIN,

@@ -28,5 +28,4 @@ async def settings_get(engine: Engine, caller: Caller, params: SettingsGet) -> r
     after a restart, and `fault` is why the engine could not start with that file. Passwords in addresses are left out.
     While no engine runs (`running`), these are what `sluice serve` would have without flags."""
     settings = engine.settings if engine.running else precedence.of_operator({"home": engine.settings.home}, {})
-    unknown = sorted(name for name in settings.group if engine.running and engine.fleet.groups.get(name) is None)
-    return {**effective.explain(settings), "running": engine.running, "unknown_groups": unknown}
+    return {**effective.explain(settings, engine.fleet.groups.get), "running": engine.running}
