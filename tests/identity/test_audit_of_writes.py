@@ -69,7 +69,7 @@ NOTED_ELSEWHERE = {
 }
 BY_THE_ENGINE = {
     *("callback_deliveries", "dispatches", "license", "messages", "workloads"),
-    *("conditions", "transitions", "outages", "schedules", "schedule_orders"),
+    *("conditions", "transitions", "outages", "schedules", "schedule_orders", "runs"),
 }
 """What the engine writes about what runs, and what it last read of the license file, while and after somebody asked for
 something: observations, no wishes."""
@@ -79,7 +79,6 @@ IN_STEPS = {
     ("deployment_reconcile", "deployments"): "the same",
     ("secret_rotate_key", "secrets"): "a piece at a time",
     ("trigger_invocation_cancel", "invocations"): "the end, when its worker has confirmed that it stopped",
-    ("run_cancel", "runs"): "the same",
     **dict.fromkeys(
         [(f"gitops_{action}", f"gitops_{table}") for action in ("apply", "promote", "rollback")
          for table in ("runs", "events", "items")],

@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 from core import ownership
-from mcp_server.cli import stage
+from mcp_server.cli import codes, stage
 
 pytestmark = pytest.mark.anyio
 TEXT = """\
@@ -130,6 +130,6 @@ async def test_without_an_engine_the_home_answers_and_a_file_that_does_not_fit_s
     assert "SLUICE_WORKERS (above sluice.toml:1)" in out and "restart" not in out + said
     write(home, "workers = 'etl'")
     code, _, said = await run("serve")
-    assert code == 1
+    assert code == codes.USAGE
     assert f"{home}/sluice.toml:1: " in said
     assert not ownership.held(home)
