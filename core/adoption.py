@@ -39,32 +39,30 @@ def refuse_without_database(owned: Ownership, settings: Settings) -> None:
         )
 
 
-async def refuse_copy(database: Database, owned: Ownership, settings: Settings) -> None:
-    """Raises HomeCopied when the home is taken for a copy that no engine has adopted."""
+async def refuse_copy(database: Database, owned: Ownership, settings: Settings) -> str:
+    """Why the home is taken for a copy, of which somebody has said (setting `adopt`) that it may be used; empty when it
+    is none. Raises HomeCopied for any other copy."""
     known = await database.read(table.known)
-    if known is None or settings.adopt:
-        return
+    if known is None:
+        return ""
     now = whereabouts.here(owned.home, settings.database)
     why = whereabouts.judge(known.place, now, whereabouts.original(known, owned.home))
-    if why:
+    if why and not settings.adopt:
         raise _refusal(known, why, await database.read(table.duties))
+    return why
 
 
 async def settle(database: Database, owned: Ownership, settings: Settings) -> None:
     """Write down where the home is now, in its database and its lock.
 
-    Raises HomeCopied when it is taken for a copy and nobody has said (setting `adopt`) that it may run.
+    Raises HomeCopied when it is taken for a copy and nobody has said that it may run.
     """
+    why = await refuse_copy(database, owned, settings)
     known = await database.read(table.known)
+    if known is not None and why:
+        log.warning("home_adopted", home=str(owned.home), copied_from=known.place.path, why=why)
+    id = clock.token(32) if known is None or why else known.id  # of its own from now on, when it was copied
     now = whereabouts.here(owned.home, settings.database)
-    id = clock.token(32) if known is None else known.id
-    if known is not None:
-        why = whereabouts.judge(known.place, now, whereabouts.original(known, owned.home))
-        if why and not settings.adopt:
-            raise _refusal(known, why, await database.read(table.duties))
-        if why:
-            id = clock.token(32)  # from now on it is a home of its own
-            log.warning("home_adopted", home=str(owned.home), copied_from=known.place.path, why=why)
     if known != Known(id, now):
         await database.write(table.keep, Known(id, now))
     owned.name(id)

@@ -126,6 +126,7 @@ async def test_the_last_line_of_a_deleted_file_is_an_event_although_it_has_no_en
         await tail.until("one")
         (data / "a.log").unlink()
         await tail.until("one", "unfinished")
+    assert tail.seen == ["one", "unfinished"]
 
 
 async def test_another_file_with_the_same_inode_size_and_first_lines_is_read_from_its_start(
@@ -266,6 +267,7 @@ async def test_a_long_line_at_the_end_is_not_taken_for_a_new_one_after_a_restart
     append(log, "x" * 5000 + "\nafter\n")
     async with tailing(worker, f"{data}/*.log", **{"long-lines": mode}) as tail:
         await tail.until(*(["x" * 1000] if mode == "cut" else []), "after")
+    assert tail.seen[-1] == "after"
 
 
 def test_a_splitter_never_holds_more_than_the_limit() -> None:

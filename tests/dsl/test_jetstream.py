@@ -289,6 +289,7 @@ async def test_a_reader_deletes_by_itself(worker: Worker, stream: str) -> None:
             pass
         coming.cancel()
         await asyncio.gather(coming, return_exceptions=True)
+    assert not await held(worker, stream)
 
 
 # ---- what is missing

@@ -148,7 +148,7 @@ def test_an_older_spelling_means_what_the_present_one_means(name: str) -> None:
 def test_the_published_schema_knows_both_spellings(name: str) -> None:
     validator = jsonschema.Draft202012Validator(schemas.job_schema())
     for part in TABLE[name]:
-        validator.validate(job(part))
+        assert list(validator.iter_errors(job(part))) == []
 
 
 REFUSED = {

@@ -210,6 +210,7 @@ async def test_an_engine_that_ends_lets_no_worker_in(
                 await engine.fleet.stop()
                 ending.set()
                 await edge.says("This engine is ending.")
+            assert engine.fleet.workers == {}
 
 
 async def test_a_second_worker_of_the_same_name_waits_until_the_first_has_gone(
@@ -222,6 +223,7 @@ async def test_a_second_worker_of_the_same_name_waits_until_the_first_has_gone(
                 await second.says("is connected already")
                 first.process.kill()
                 await second.says("has joined")
+            assert len(engine.fleet.workers) == 1, "it is the same worker"
 
 
 async def test_whoever_lacks_the_key_is_not_answered(engine: Engine, bus: server.Server, tmp_path: Path) -> None:

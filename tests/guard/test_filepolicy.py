@@ -126,6 +126,7 @@ def test_a_file_root_beside_what_is_closed_is_fine(place: Path, root: str) -> No
     """A directory may hold a private file: that one is left out, by name and by inode."""
     settings = Settings(home=place / "home", jwt_key_file=place / "keys" / "jwt.key", file_roots=(root.format(place),))
     filepolicy.prepare(settings)
+    assert Path(settings.data_root).is_dir()
 
 
 @pytest.mark.parametrize("data_root", ["{}/home/data", "{}", "/etc/data", "{}/me", "{}/me/.config/data"])

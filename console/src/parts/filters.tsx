@@ -31,15 +31,16 @@ interface Text {
 export function TextFilter({ label, value, set }: Text) {
   const [typed, setTyped] = useState(value ?? "");
   const said = useRef(value);
-  useEffect(() => {
-    if (value === said.current) return; // what was typed here; more may have been typed since
-    said.current = value;
-    setTyped(value ?? "");
-  }, [value]);
   const say = useDebouncedCallback((text: string) => {
     said.current = text || undefined;
     set(said.current);
   }, AFTER_TYPING_MS);
+  useEffect(() => {
+    if (value === said.current) return; // what was typed here; more may have been typed since
+    say.cancel(); // the address says something else by now, as after a step back
+    said.current = value;
+    setTyped(value ?? "");
+  }, [value, say]);
   return (
     <TextInput
       aria-label={label}

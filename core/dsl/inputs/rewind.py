@@ -66,12 +66,12 @@ class Rewind:
 
     def __init__(self, config: Replay | None, directory: Path, now: float) -> None:
         self._places = memory.Places(directory / "replay.json")
-        config, self.due = config or Replay(), config is not None
-        self._name = config.name
-        self.since = config.since(now)
-        self.again = config.from_ != NOW  # whether a reader with a past reads anything once more
-        self.skip_unread = config.skip_unread
-        self.due = self.due and self._places.data.get("replay") != self._name
+        self.due = config is not None and self._places.data.get("replay") != config.name
+        wanted = config or Replay()
+        self._name = wanted.name
+        self.since = wanted.since(now)
+        self.again = wanted.from_ != NOW  # whether a reader with a past reads anything once more
+        self.skip_unread = wanted.skip_unread
 
     def done(self) -> None:
         """It was carried out; that is remembered."""
