@@ -29,8 +29,11 @@ def point(text: str, moment: Callable[[str], int], now_ns: int) -> str:
     try:
         at = moment(text)
     except errors.InvalidParams as error:
-        error.hint = f"Write beginning, end, or a time. {error.hint}"
-        raise
+        raise errors.InvalidParams(
+            f"{errors.shorten(text, 40)} is no point to read from.",
+            hint=f"Write beginning, end, or a time. {error.hint}",
+            errors=[Problem("/to", "must be beginning, end, or a time")],
+        ) from None
     if at > now_ns:
         raise errors.InvalidParams(
             f"{errors.shorten(text, 40)} has not come yet.",
