@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message", "job")
 TRIES = 4
-RETURN_SECONDS = 5.0  # for how long a visitor waits for the next engine when the one that it was attached to has gone
+RETURN_SECONDS = 10.0  # for how long a visitor waits for the next engine when the one that it was attached to has gone
 SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call waits is stopped, or might as well be
 
 
