@@ -101,6 +101,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "worker_secrets": {"name": "edge-1"},
     "worker_get": {"name": "local-1"},
     "worker_group_get": {"name": "default"},
+    "worker_group_rebalance": {"name": "default"},
 }
 
 

@@ -7,7 +7,7 @@ Plan and apply, in reading order; each step is a module or a few:
                   surroundings -> expand    the jobs that a source means: parameters, placeholders, transports
                       (draft, transports, message_edges, streams, spool: the pieces that jobs are woven of)
                   closed                    what a job needs that its workers do not open
-                  placement                 where each replica runs
+                  placement                 where each replica runs; leveling: as few moves as even a group out
                   changes, plan_text        what would change, as ordered values and for a person
               remnants                  what the jobs that go leave behind
               resets                    from where readers read on, when somebody says so

@@ -128,10 +128,10 @@ def presence(fleet: Fleet, tenant: str, name: str) -> dict[str, reconcile.Presen
     }
 
 
-def workers(fleet: Fleet, tenant: str, name: str) -> list[Worker]:
-    """The workers that admit a tenant, with the load that is not of this deployment."""
+def workers(fleet: Fleet, tenant: str, name: str | None) -> list[Worker]:
+    """The workers that admit a tenant, with the load that is not of this deployment; with all of it for None."""
     ours: dict[str, int] = {}
-    for one in views(fleet, tenant, name):
+    for one in views(fleet, tenant, name) if name is not None else ():
         ours[one.worker] = ours.get(one.worker, 0) + (one.state not in ("completed", "quarantined"))
     return [
         Worker(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from core.catalog import items
 from core.contexts.layers import Layers
 from core.contexts.secrets import Vault
 from core.contexts.values import layers_of
-from core.deployments import closed, compute, expand, history, observed, remnants, resets
+from core.deployments import closed, compute, expand, history, leveling, observed, placement, remnants, resets
 from core.deployments.records import unknown
 from core.deployments.surroundings import Surroundings
 from core.dsl.language import compile as compiler
@@ -34,6 +34,7 @@ from core.model.plan import Finding, Plan
 from core.model.states import DeploymentState
 from core.model.workload import WorkloadView
 from core.settings import Settings
+from core.store import contexts as context_table
 from core.store import deployments as table
 from core.store import workflows as documents
 from core.store.database import Database
@@ -108,6 +109,43 @@ class Planner:
         found = resets.of_step(current, step, to, clock.iso(clock.now_ns()))
         made = await self._plan(tenant, Ask(name, resets=found), current)
         return dataclasses.replace(made, warnings=(*resets.meaning(found), *made.warnings)), row.revision
+
+    async def plan_rebalance(self, tenant: str, group: str) -> list[tuple[Plan, int]]:
+        """For each deployment that a levelled group moves something of, the plan and the revision that it is made on.
+
+        Together they level it; each can be applied without the others. Nothing comes to a worker with context values
+        of its own: what that would run was not worked out.
+        """
+        await observed.workers_started(self._fleet)
+        special = await self._database.read(context_table.workers_with_values, tenant)
+        there = [
+            worker
+            for worker in observed.workers(self._fleet, tenant, None)
+            if worker.group == group and worker.name not in special
+        ]
+        rows = [
+            row for row in await self._database.read(table.all_rows, tenant) if row.state != DeploymentState.REMOVED
+        ]
+        wishes = {row.name: await asyncio.to_thread(State.from_dict, row.desired) for row in rows}
+        names = {worker.name for worker in there}
+        movable = [seat for name, wish in wishes.items() for seat in leveling.seats(name, wish, group, names)]
+        moves = leveling.by_deployment(leveling.level(there, movable))
+        revisions = {row.name: row.revision for row in rows}
+        return [
+            (await asyncio.to_thread(self._moved, tenant, name, wishes[name], of_it), revisions[name])
+            for name, of_it in moves.items()
+        ]
+
+    def _moved(self, tenant: str, name: str, wish: State, moves: Iterable[tuple[leveling.Seat, str]]) -> Plan:
+        after = leveling.moved(wish, moves)
+        found = _closed(wish, self._files(tenant), self._candidates(tenant))
+        stays = [
+            warning
+            for job, workers in after.items()
+            for warning in placement.files_of(wish.jobs[job], wish.assignments[job], workers)
+        ]
+        desired = dataclasses.replace(wish, assignments=after)
+        return compute.compare(name, desired, wish, [*found.warnings, *stays], found.blockers)
 
     async def plan_back(self, tenant: str, name: str, to_revision: int) -> tuple[Plan, int]:
         """The plan of an earlier wish, which the history holds whole: its source need not be in the catalog any more.

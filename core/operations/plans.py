@@ -120,6 +120,31 @@ async def deployment_reset(engine: Engine, caller: Caller, params: DeploymentRes
     return await _saved(engine, caller, "deployment_reset", made, revision)
 
 
+class WorkerGroupRebalance(Params):
+    name: Name
+    """The worker group."""
+
+
+@operation(
+    summary="Plan to spread what runs over the workers of a group.",
+    http="POST /api/worker-groups/{name}/rebalance",
+    toolset="workers",
+    feature=Feature.DEPLOYMENTS,
+    effect=Effect.WRITE,
+    role=Role.ADMIN,
+)
+async def worker_group_rebalance(
+    engine: Engine, caller: Caller, params: WorkerGroupRebalance
+) -> results.plans.Rebalancing:
+    """Plan as few moves as even out the workers of a group, after one has joined or takes jobs again: a plan for each
+    deployment of this tenant that something moves of. Changes nothing until deployment_apply(plan_id); `text` says what
+    moves where. Single jobs stay: deploy them again."""
+    group = engine.workforce.group(caller, params.name)
+    made = await engine.planner.plan_rebalance(caller.tenant, group.name)
+    plans = [await _saved(engine, caller, "worker_group_rebalance", plan, revision) for plan, revision in made]
+    return {"group": group.name, "plans": plans}
+
+
 async def _saved(
     engine: Engine, caller: Caller, operation: str, made: Plan, revision: int, *, detailed: bool = False
 ) -> results.plans.Plan:

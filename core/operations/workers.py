@@ -149,7 +149,8 @@ class WorkerResume(Params):
     idempotent=True,
 )
 async def worker_resume(engine: Engine, caller: Caller, params: WorkerResume) -> results.workers.WorkerChanged:
-    """End the drain of a worker. What has moved away stays where it is until a plan recomputes the placement."""
+    """End the drain of a worker. What has moved away stays where it is until
+    worker_group_rebalance plans its way back, or a plan recomputes the placement."""
     await engine.workforce.update_worker(caller, "worker_resume", params.name, drained=False)
     return await _moved(engine, caller, params.name, 0, leaves=False)
 

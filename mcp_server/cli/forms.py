@@ -432,6 +432,12 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns=_GROUP,
         ),
         "worker_group_delete": Form("group delete {name}"),
+        "worker_group_rebalance": Form(
+            "group rebalance {name}",
+            does="plans:rebalance",
+            about="Plan to spread what runs over the workers of a group, and save the plans.",
+            beside=(_EXIT_CODE,),
+        ),
         # who may do what, and who did
         "whoami": Form("whoami"),
         "token_create": Form(

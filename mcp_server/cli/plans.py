@@ -1,5 +1,5 @@
-"""`sluice plan`, `rollback` and `deployment reset`: what a deployment would change, computed and saved; and what is
-printed of plans."""
+"""`sluice plan`, `rollback`, `deployment reset` and `group rebalance`: what deployments would change, computed and
+saved; and what is printed of plans."""
 
 from __future__ import annotations
 
@@ -26,6 +26,19 @@ async def reset(given: dict[str, Any], beside: Mapping[str, Any], common: connec
     return _planned(made, common, exit_code=bool(beside.get("exit_code")))
 
 
+async def rebalance(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> int:
+    """Compute and save the plans that even out a worker group; the exit code is that of the worst of them."""
+    async with connect.engine(common) as engine:
+        made = await engine.call("worker_group_rebalance", **given)
+    if common.json:
+        render.json(made)
+    elif not made["plans"]:
+        connect.note(f"Nothing moves: the workers of {made['group']} are as even as whole jobs can make them.")
+    for one in made["plans"] if not common.json else ():
+        _show(one)
+    return max(map(_code, made["plans"]), default=codes.OK) if beside.get("exit_code") else codes.OK
+
+
 async def _tree(engine: connect.Client, made: dict[str, Any]) -> None:
     """Print the steps of what is planned, as a tree."""
     kind, _, rest = made["source"].partition(":")
@@ -37,16 +50,25 @@ async def _tree(engine: connect.Client, made: dict[str, Any]) -> None:
 
 
 def _planned(made: dict[str, Any], common: connect.Common, *, exit_code: bool) -> int:
-    changes = sum(number for what, number in made["summary"].items() if what != "unchanged")
     if common.json:
         render.json(made)
     else:
-        text(made["text"])
-        if changes and made["saved"] and not made["blockers"]:
-            render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
-    if not exit_code:
-        return 0
-    return codes.BLOCKED if made["blockers"] else codes.CHANGES if changes else codes.OK
+        _show(made)
+    return _code(made) if exit_code else codes.OK
+
+
+def _changes(made: dict[str, Any]) -> int:
+    return sum(number for what, number in made["summary"].items() if what != "unchanged")
+
+
+def _show(made: dict[str, Any]) -> None:
+    text(made["text"])
+    if _changes(made) and made["saved"] and not made["blockers"]:
+        render.text(f"\nTo carry it out: sluice apply {made['plan_id']}")
+
+
+def _code(made: dict[str, Any]) -> int:
+    return codes.BLOCKED if made["blockers"] else codes.CHANGES if _changes(made) else codes.OK
 
 
 def text(value: str) -> None:

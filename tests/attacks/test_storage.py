@@ -102,9 +102,7 @@ async def test_every_run_that_was_accepted_is_there_after_the_files_were_taken_a
             os.killpg(server.pid, signal.SIGKILL)
         await as_told(home)
         place = whereabouts.here(home, home / "sluice.db")
-        adopts = (
-            {} if place.machine else {"SLUICE_ADOPT": "1"}
-        )  # docs/home.md: another file, where no machine has an id
+        adopts = {} if place.machine else {"SLUICE_ADOPT": "1"}  # docs/home.md
         async with serving(home, **adopts) as server:
             rows: list[str] = []
             cursor = ""

@@ -64,6 +64,7 @@ NOTED_ELSEWHERE = {
     "console_link_create": "is kept in memory, and noted before",
     "token_mint": "changes nothing in the store, and is noted all the same",
     "secret_rotate_key": "is noted before the first of its pieces",
+    "worker_group_rebalance": "saves plans as deployment_plan does (deployments/test_leveling.py)",
     "license_install": "changes a file, and is noted after it",
     **dict.fromkeys(
         ("dead_letter_replay", "dead_letter_discard"), "changes the file of the dead letters, and is noted before"

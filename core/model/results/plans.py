@@ -65,6 +65,14 @@ class Plan(TypedDict):
     """All of it for people."""
 
 
+class Rebalancing(TypedDict):
+    """The plans that even out a worker group."""
+
+    group: str
+    plans: list[Plan]
+    """One for each deployment of which something moves."""
+
+
 class PlanAsked(TypedDict):
     """What a plan was made for."""
 

@@ -32,6 +32,10 @@ ELSEWHERE = {
     "sluice login": "it asks a remote engine; the tests of identity run it",
     "sluice logout": "it asks a remote engine; the tests of identity run it",
     "sluice worker": "it works until it is stopped; tests/external/test_processes.py",
+    **dict.fromkeys(
+        ("sluice worker approve", "sluice worker revoke"),
+        "they need a worker that was let in; tests/external/test_enrolment.py",
+    ),
     "sluice worker remove": "it needs a worker of another machine; tests/external/test_processes.py",
     "sluice invocation cancel": "it needs a run that has not ended; tests/triggers/test_canceling.py",
     "sluice runs cancel": "it needs a run that has not ended; tests/fleet/test_runs.py",
@@ -115,6 +119,7 @@ KNOWN = {
     "EVENT_ID": r"\bevt_[0-9A-Za-z]+",
     "LETTER_ID": r"\blet_[0-9a-f]+",
     "RUN_ID": r"\brun_[0-9a-f]+",
+    "WORKER_TOKEN": r"\bslw_[0-9a-f]{16}\b",
     "TOKEN_ID": r"\btok_[0-9A-Za-z]+",
 }
 
