@@ -13,7 +13,7 @@ from core.dsl.component import REGISTRY, Component, Limits
 from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
 from tests import waiting
-from tests.dsl import rig, web
+from tests.dsl import office, rig, web
 from tests.dsl.rig import Worker
 from tests.external import server
 from tests.filepolicies import everywhere
@@ -86,7 +86,11 @@ def test_every_key_of_a_component_is_documented(component: type[Component]) -> N
 
 ACTIONS = [component for component in REGISTRY if component.kind == "action"]
 REFUSED = {"assert": 1}  # events of examples that show just that
-FILES = {"hosts.csv": "name,owner,place\ndb1,ann,fra\n"}  # what examples look up
+FILES = {  # what examples look up, and read
+    "hosts.csv": b"name,owner,place\ndb1,ann,fra\n",
+    "manuals/one.pdf": office.pdf(["How to do it", "What it is good for"]),
+    "letters/one.docx": office.docx(office.paragraph("Dear reader")),
+}
 
 
 @pytest.mark.anyio
@@ -95,9 +99,9 @@ async def test_the_example_of_an_action_runs_and_refuses_what_it_says(
     component: type[Component], worker: Worker, tmp_path: Path
 ) -> None:
     directory = tmp_path / "data" / worker.env().tenant
-    directory.mkdir(parents=True)
-    for name, text in FILES.items():
-        (directory / name).write_text(text)
+    for name, content in FILES.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
     worker.limits = Limits(files=everywhere(tmp_path / "data"))
     (loaded,) = load(component.example)
     async with stores.local(tmp_path) as kept:

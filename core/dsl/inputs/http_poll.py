@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
@@ -176,7 +175,7 @@ class HttpPollSource:
                 raise JobFailed(f"http-poll: the answer has no array in {shorten(config.events_field)}")
             return [_as_event(one) for one in value]
         if config.payload_mode == "binary":
-            return [{lines.RAW: base64.b64encode(reply.body).decode()}] if reply.body else []
+            return lines.from_bytes(reply.body)
         if config.payload_mode == "raw":
             return lines.from_text(reply.body, False, config.ignore_linebreaks, self._env, run, "http-poll")
         if document is not MISSING:
