@@ -20,6 +20,7 @@ COMPONENTS = {
     "extract": "extract",
     "filter": "filter",
     "flatten": "flatten",
+    "http": "http",
     "json": "json",
     "key-value": "key_value",
     "message": "signal",
