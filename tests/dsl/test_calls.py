@@ -40,11 +40,13 @@ def document(events: Sequence[Any], *actions: Any, sink: Any = "print", **more: 
     }
 
 
-async def run(worker: Worker, events: Sequence[Any], *actions: Any, tally: Tally | None = None) -> list[Any]:
+async def run(
+    worker: Worker, events: Sequence[Any], *actions: Any, tally: Tally | None = None, replica: int = 0
+) -> list[Any]:
     """Take events through actions on a worker in miniature; what was printed."""
     before = len(worker.printed)
     env = worker.env()
-    env.tally = tally or env.tally
+    env.tally, env.workload = tally or env.tally, f"default/job#{replica}"
     job = compiler.compile_job(document(events, *actions), env)
     with anyio.fail_after(20):
         await Executor(job, env, on_run=worker.reports.append).run()

@@ -21,6 +21,7 @@ COMPONENTS = {
     "filter": "filter",
     "flatten": "flatten",
     "http": "http",
+    "infer": "infer",
     "json": "json",
     "key-value": "key_value",
     "message": "signal",

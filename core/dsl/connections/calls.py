@@ -188,6 +188,8 @@ class Caller:
         """
         self._env.tally.calls_failed += 1
         why = _why(fault)
+        if why is None:
+            raise fault
         text = f"{self._name}: {fault.message}"
         if self._config.on_error == "fail":
             if why in OUTAGES:
@@ -208,14 +210,18 @@ class Caller:
         return event
 
 
-def _why(fault: JobFailed) -> Why:
-    if isinstance(fault, CallFailed):
-        return fault.why
-    if isinstance(fault, http.Unsendable):
-        return Why.UNSENDABLE
-    if isinstance(fault, http.BadAnswer):
-        return Why.UNUSABLE
-    return Why.UNREACHABLE if isinstance(fault, Temporary) else Why.DENIED
+def _why(fault: JobFailed) -> Why | None:
+    """Why a call has failed; None for what is wrong with the document or its secrets, or that stops the job."""
+    match fault:
+        case CallFailed():
+            return fault.why
+        case http.Unsendable():
+            return Why.UNSENDABLE
+        case http.BadAnswer():
+            return Why.UNUSABLE
+        case Temporary():
+            return Why.UNREACHABLE
+    return None
 
 
 def most_at_once(concurrency: int, together: int, answer_bytes: int) -> int:
