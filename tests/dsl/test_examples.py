@@ -25,7 +25,11 @@ NEEDS_MORE = CLOUDS  # a site outside; compiled and not run
 ANSWERS = {  # what the site says that an example calls
     "http-poll": b'{"items": [{"id": 1}], "next_cursor": null}',
     "elasticsearch": b'{"errors": false, "items": [{"index": {"status": 201}}]}',
+    "http": b'{"owner": "ann"}',
+    "infer": b"""{"choices": [{"message": {"content": "{\\"urgency\\": \\"high\\"}"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 5}}""",
 }
+SITES = re.compile(r"https://[a-z.]+example\.com(:\d+)?|https://example\.com")
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ async def test_the_example_of_a_component_is_a_job_that_runs(
             allow_exec=True, egress_allow=("127.0.0.0/8",), nats=nats, files=everywhere(tmp_path / "data")
         )
         if (component.kind, component.name) not in NEEDS_MORE:
-            text = re.sub(r"https://[a-z.]+example\.com(:\d+)?|https://example\.com", site.url(""), text)
+            text = SITES.sub(site.url(""), text)
         (loaded,) = load(text)
         executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
         if (component.kind, component.name) not in NEEDS_MORE:
@@ -102,10 +106,10 @@ async def test_the_example_of_an_action_runs_and_refuses_what_it_says(
     for name, content in FILES.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(content)
-    worker.limits = Limits(files=everywhere(tmp_path / "data"))
-    (loaded,) = load(component.example)
-    async with stores.local(tmp_path) as kept:
+    worker.limits = Limits(files=everywhere(tmp_path / "data"), egress_allow=("127.0.0.0/8",))
+    async with web.serve(web.answer(200, ANSWERS.get(component.name, b""))) as site, stores.local(tmp_path) as kept:
         worker.store = kept.store
+        (loaded,) = load(SITES.sub(site.url(""), component.example))
         executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
         with anyio.fail_after(5):
             await run_example(component, executor, worker)

@@ -21,6 +21,8 @@ COMPONENTS = {
     "extract": "extract",
     "filter": "filter",
     "flatten": "flatten",
+    "http": "http",
+    "infer": "infer",
     "json": "json",
     "key-value": "key_value",
     "message": "signal",

@@ -21,6 +21,7 @@ from core.dsl.texts.wire import Bounds, Format, Unreadable
 from core.errors import JobFailed
 
 LONGEST_SECONDS = 600.0
+MOST_AT_ONCE = 8  # files, whose texts go on before more are read
 BETWEEN_PAGES = "\n\n"  # so that a page is a paragraph of its own at least
 
 
@@ -52,6 +53,10 @@ class ToText(WaitingAction):
     @property
     def bounds(self) -> Bounds:
         return Bounds()
+
+    @property
+    def most_at_once(self) -> int:
+        return MOST_AT_ONCE
 
     def store(self, warn: Warn) -> Callable[[Event, list[str]], None]:
         """A function that puts the text of each page into an event. It raises ValueError where there is no place."""

@@ -189,7 +189,7 @@ class HttpPollSource:
         if response.status_field is not None:
             added.append((response.status_field, reply.status))
         if response.headers_field is not None:
-            added.append((response.headers_field, _joined(reply.headers)))
+            added.append((response.headers_field, http.joined(reply.headers)))
         if added and not events:  # an answer without a body still has a status
             events.append({})
         if response.body_field is not None:
@@ -211,13 +211,6 @@ class HttpPollSource:
 
 def _take_any(reply: egress.Reply, where: str) -> None:
     """Every status is an answer."""
-
-
-def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for name, value in headers:
-        out[name] = f"{out[name]}, {value}" if name in out else value
-    return out
 
 
 def _as_event(value: Any) -> Event:
