@@ -186,7 +186,7 @@ output: {print: STDOUT}
         def look_up(event: Event, index: Index) -> None:
             key = tuple([key_text(get(event), fold) for get in gets])
             row = index.get(key)  # type: ignore[arg-type]
-            add(event, row, "" if row is not None else f"for {names}: {_shown(key)}")
+            add(event, row, "" if row is not None else f"for {names}: {_texts(key)}")
 
         return look_up
 
@@ -263,7 +263,7 @@ def _row(text: str | None) -> Row | None:
     return value if type(value) is dict else {"value": value}
 
 
-def _shown(key: tuple[str | None, ...]) -> str:
+def _texts(key: tuple[str | None, ...]) -> str:
     return ", ".join(shorten(text, 60) if text is not None else "nothing" for text in key)
 
 

@@ -176,7 +176,7 @@ output: {print: STDOUT}
     """Give up a request after so many milliseconds."""
     retry: Retry | None = Retry()
     """Try again on connection faults and on the statuses 408, 429 and 5xx, not before the time that the other side
-    asks for; null: never."""
+    asks for. Left out: with the defaults of these keys; null: never."""
     max_response_bytes: int = Field(default=1024 * 1024, ge=1024, le=egress.MOST_RESPONSE_BYTES)
     """The longest answer of the server; a longer one is a fault."""
     prices: Prices = Prices()
