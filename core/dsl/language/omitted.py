@@ -8,8 +8,6 @@ OMITTED: dict[str, str] = {
     "cluster": "Needs numeric libraries and a choice of algorithm; send vectors to a service with the action http.",
     "scoring": "Needs a model that is trained before; ask a service that has one with the action http.",
     "windows-event-log": "Workers run on Linux; let a forwarder on the Windows host send to http-server or tcp.",
-    "web-dav-store": "No kept client with streaming; mount the share and use file-store, or put one object for each"
-    " event with http-post and method put.",
 }
 
 
