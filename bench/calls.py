@@ -28,7 +28,7 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
     files = folder / "files"
     files.mkdir()
     many, few = files / "many.jsonl", files / "few.jsonl"
-    counts = {many: max(scale.events // 100, 20), few: max(scale.events // 1000, 20)}
+    counts = {many: max(scale.events // 200, 20), few: max(scale.events // 1000, 20)}
     for source, count in counts.items():
         data.write_events(source, count)
     floor_out, our_out = files / "floor.jsonl", files / "ours.jsonl"

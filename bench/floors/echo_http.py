@@ -32,7 +32,14 @@ async def main(app: Any = echo) -> None:
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
     config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, date_header=False
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        date_header=False,
+        timeout_keep_alive=60,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))

@@ -228,6 +228,9 @@ async def test_what_is_not_repeatable_is_tried_again_only_when_nothing_was_done_
         assert [request.headers["idempotency-key"] for request in site.requests] == ["k-7", "k-7"]
     async with web.serve(web.answer(429), answer_json(1)) as site:
         assert await run(net, [{}], {"http": {"url": site.url(), **retry}}) == [{"response": 1}]
+    async with web.serve(answer_json(1)) as site:  # one key for many events would make one of them
+        (found,) = await run(net, [{}], {"http": {"url": site.url(), "idempotency-key": "${n}", **retry}})
+    assert (found["error"]["code"], site.requests) == ("unsendable", [])
 
 
 @pytest.mark.parametrize(
@@ -236,6 +239,7 @@ async def test_what_is_not_repeatable_is_tried_again_only_when_nothing_was_done_
         (web.answer(200, b"x" * 100), {"max-response-bytes": 99}, "longer than 99 bytes"),
         (web.answer(200, b"{", content_type="application/json"), {}, "not JSON"),
         (web.answer(200, b""), {"response": {"format": "json"}}, "empty"),
+        (web.answer(200, b"\xff", content_type="text/plain"), {}, "UTF-8"),
         (web.answer(302, location="http://127.0.0.1/else"), {}, "redirects are not followed"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from core.engine import Engine
 from mcp_server.http import metrics
 from tests import waiting
-from tests.dsl import web
+from tests.dsl import model_server, web
 from tests.engines import ADMIN, deploy, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -82,3 +82,63 @@ async def test_a_trace_says_which_call_it_did_not_make(engine: Engine) -> None:
     assert (told["kind"], told["step"], told["method"]) == ("call", 0, "GET")
     assert told["url"] == site.url("/a%20b")
     assert "a trace makes no call" in told["text"]
+
+
+async def test_an_event_that_a_service_refuses_is_a_letter_that_is_replayed_through_the_call(
+    engine: Engine, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    known = {"a"}
+
+    async def only_known(request: web.Request, writer: asyncio.StreamWriter) -> None:
+        host = request.line.split()[1].rpartition("/")[2]
+        writer.write(web.answer(200, b'"ann"', content_type="application/json") if host in known else web.answer(404))
+
+    async with web.serve(only_known) as site:
+        action = {"http": {"url": site.url("/${host}"), "response": {"body-field": "owner"}}}
+        with anyio.fail_after(40):
+            await deploy(engine, job("replayed", [{"host": "a"}, {"host": "b"}], action, out))
+            letters = await waiting.until(
+                lambda: engine.call("dead_letter_list", {"job": "replayed"}, ADMIN), lambda told: told["items"]
+            )
+            (letter,) = letters["items"]
+            assert (letter["step"], letter["code"]) == ("/actions/0/http", "action-failed")
+            assert "answered 404" in letter["reason"]
+            known.add("b")
+            await engine.call("dead_letter_replay", {"job": "replayed"}, ADMIN)
+            await waiting.until(lambda: len(lines(out)) == 2)
+    assert lines(out) == [{"host": "a", "owner": "ann"}, {"host": "b", "owner": "ann"}]
+
+
+async def test_a_model_is_asked_with_a_secret_key_until_the_budget_of_the_day_is_used_up(
+    engine: Engine, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    await engine.call("secret_set", {"name": "model-key", "value": "sk-0123456789"}, ADMIN)
+    async with model_server.serving(key="sk-0123456789") as server:
+        action = {
+            "infer": {
+                "workload": "llm-completion",
+                "llm": {"url": server.url, "model": "small", "api-key": "${secret|model-key}"},
+                "input-field": "text",
+                "concurrency": 1,
+                "prices": {"prompt": 1, "completion": 1},
+                "budget": {"tokens": 40, "per": "day"},
+            }
+        }
+        with anyio.fail_after(40):
+            events = [{"text": f"w{n}"} for n in range(30)]
+            await engine.call("job_put", {"document": job("asking", events, action, out)}, ADMIN)
+            await engine.call("job_deploy", {"name": "asking"}, ADMIN)
+
+            async def failed() -> dict[str, Any]:
+                return (await engine.call("job_get", {"name": "asking"}, ADMIN))["workloads"][0]
+
+            seen = await waiting.until(failed, lambda one: "budget" in one["reason"])
+            assert "is used up: 40 of 40 tokens" in seen["reason"]
+            told = await figures(engine, "asking")
+            await engine.call("job_undeploy", {"name": "asking"}, ADMIN)
+    assert len(server.asked) == 20, "and none after its restarts"
+    assert (told["prompt_tokens"], told["completion_tokens"], told["cost_millionths"]) == (20, 20, 40)
+    logged = await engine.call("job_log", {"name": "asking"}, ADMIN)
+    assert "sk-0123456789" not in json.dumps(logged)

@@ -20,7 +20,7 @@ from core.dsl.events.codegen import Warn
 from core.dsl.events.select import MISSING, Selector
 from core.dsl.language import templates
 from core.dsl.language.action import Each, EventFault, Settled, Waiter, WaitingAction
-from core.errors import JobFailed, shorten
+from core.errors import Forbidden, JobFailed, shorten
 from core.guard import egress
 from core.model.letter import Code
 
@@ -269,7 +269,9 @@ class _Calling:
                 asked = [self._query(first, run), self._headers(first, run)]
             except templates.TextTooLong as error:
                 raise http.Unsendable(str(error)) from error
-            request = [self._config.method, url, *asked, None if content is None else content.decode()]
+            response = self._config.response
+            shape = [response.format, response.headers_field is not None]  # others may share the namespace of the cache
+            request = [self._config.method, url, *asked, None if content is None else content.decode(), shape]
             found = await self._caller.answer(request, partial(self._ask, url, content, first, run))
         status, headers, body = found
         return status, headers, [body] if self._config.batch is None else self._split(body, len(sent))
@@ -282,11 +284,22 @@ class _Calling:
             return None
         return value.encode() if type(value) is str else _json(value)
 
+    def _idempotency_key(self, fill: templates.Render, event: Event, run: Run) -> str:
+        """Raises Unsendable for one that is empty, and so would be that of many events, or that is no header."""
+        try:
+            key = fill(event, run).strip()
+            egress.check_headers({"idempotency-key": key})
+        except (templates.TextTooLong, Forbidden) as error:
+            raise http.Unsendable(f"the idempotency-key: {error}") from error
+        if not key:
+            raise http.Unsendable("the idempotency-key is empty", Code.EMPTY_PLACEHOLDER)
+        return key
+
     async def _ask(self, url: str, content: bytes | None, event: Event, run: Run) -> Answer:
         config = self._config
         headers = {} if content is None else {"content-type": "application/json"}
         if self._key is not None:
-            headers["idempotency-key"] = self._key(event, run)
+            headers["idempotency-key"] = self._idempotency_key(self._key, event, run)
         last: list[egress.Reply] = []
 
         def judge(reply: egress.Reply, where: str) -> None:
@@ -333,7 +346,10 @@ class _Calling:
                     text = f"the answer is not JSON: {shorten(error.msg, 80)}"
                     raise CallFailed(Why.UNUSABLE, text, status=reply.status) from error
             else:
-                body = reply.body.decode(errors="replace")
+                try:
+                    body = reply.body.decode()
+                except UnicodeDecodeError as error:
+                    raise CallFailed(Why.UNUSABLE, "the answer is no text in UTF-8", status=reply.status) from error
         elif response.format == "json" and reply.status != 204 and self._config.method != "head":
             raise CallFailed(Why.UNUSABLE, "the answer is empty, and no JSON", status=reply.status)
         return [reply.status, None if response.headers_field is None else http.joined(reply.headers), body]

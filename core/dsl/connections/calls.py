@@ -186,10 +186,10 @@ class Caller:
 
         Raises the fault when the run is to fail of it.
         """
-        self._env.tally.calls_failed += 1
         why = _why(fault)
         if why is None:
             raise fault
+        self._env.tally.calls_failed += 1
         text = f"{self._name}: {fault.message}"
         if self._config.on_error == "fail":
             if why in OUTAGES:
