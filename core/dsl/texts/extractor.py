@@ -183,7 +183,7 @@ class _Process:
         return "closed its end" if code is None else f"ended with signal {-code}" if code < 0 else f"ended with {code}"
 
     def end(self) -> None:
-        """Kill and collect it."""
+        """Kill it; it is collected beside the loop, for giving back much memory takes a while."""
         self._sock.close()
         self._popen.kill()
-        self._popen.wait()
+        asyncio.get_running_loop().run_in_executor(None, self._popen.wait)
