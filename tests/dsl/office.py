@@ -71,13 +71,15 @@ def paragraph(text: str) -> str:
     return f"<w:p><w:r><w:t>{text}</w:t></w:r></w:p>"
 
 
-def archive(parts: Mapping[str, str | bytes], target: str = "word/document.xml") -> bytes:
+def archive(
+    parts: Mapping[str, str | bytes], target: str = "word/document.xml", pack: int = zipfile.ZIP_DEFLATED
+) -> bytes:
     """A package of Office Open XML."""
     relations = (
         f'<Relationships xmlns="{RELATIONS}"><Relationship Id="1" Type="{OFFICE}" Target="{target}"/></Relationships>'
     )
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+    with zipfile.ZipFile(out, "w", pack) as packed:
         for name, content in {"_rels/.rels": relations, **parts}.items():
             packed.writestr(name, content)
     return out.getvalue()

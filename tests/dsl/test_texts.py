@@ -7,6 +7,7 @@ import base64
 import io
 import os
 import signal
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -150,6 +151,9 @@ def told(pid: int, what: str) -> dict[str, str]:
 CYCLE = {1: b"<</Type/Catalog/Pages 2 0 R>>", 2: b"<</Type/Pages/Kids[2 0 R 2 0 R]/Count 9>>"}
 SLOW = office.pdf_of([b"BT /F1 9 Tf " + b"(x) Tj 1 0 Td " * 200_000 + b"ET"])  # seconds
 DEEP = b"BT " + b"[" * 200_000 + b"]" * 200_000 + b" TJ ET"
+# The flag of encryption, in the directory of the archive and before its first entry.
+LOCKED = office.docx("").replace(b"PK\x03\x04\x14\x00\x00\x00", b"PK\x03\x04\x14\x00\x01\x00")
+LOCKED = LOCKED.replace(b"PK\x01\x02\x14\x03\x14\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01\x00")
 BOMB = "<!DOCTYPE a [" + "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 9)) + "]>"
 
 
@@ -189,8 +193,10 @@ async def test_a_pdf_file_that_cannot_be_read_is_told_why(
         (office.docx(" " * (docx.MOST_PART_BYTES + 1)), "has more than 67108864 bytes in its part word/document.xml"),
         (office.docx(office.paragraph("x" * (wire.MOST_CHARACTERS + 1))), "has more than 8388608 characters"),
         (office.docx("<w:p>" * 600 + "</w:p>" * 600), "has elements nested more than 500 deep"),
+        (LOCKED, "is encrypted with a password"),
+        (office.archive({"word/document.xml": b"x"}, pack=zipfile.ZIP_LZMA), "in a way that Word does not use (14)"),
     ],
-    ids=["ole", "text", "cut", "excel", "gone", "empty", "xml", "entities", "bomb", "long", "deep"],
+    ids="ole text cut excel gone empty xml entities bomb long deep locked lzma".split(),
 )
 async def test_a_word_file_that_cannot_be_read_is_told_why(words: Extractor, content: bytes, told: str) -> None:
     assert told in await refusal(words, content)
@@ -273,6 +279,30 @@ async def test_a_process_that_cannot_start_fails_the_job_and_not_the_file(monkey
     reads = Extractor(Format.DOCX, confined=False)
     with pytest.raises(JobFailed, match="the process that reads files ended with 3"):
         await read(reads, b"")
+    assert reads.pid is None
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        ("os.write(0, b'\\xff' * 4)", "broke the process that reads it, which gave no proper answer"),
+        ("os.write(0, b'\\0\\0\\0\\3abc')", "broke the process that reads it, which gave no proper answer"),
+        ("os.close(0); signal.pause()", "broke the process that reads it, which closed its end"),
+        ("signal.pause()", "takes longer than 0.3 s"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "broke the process that reads it, which ended with signal 11"),
+    ],
+    ids=["long", "other", "closed", "silent", "crashed"],
+)
+async def test_a_process_that_a_file_has_taken_over_gets_no_further(
+    monkeypatch: pytest.MonkeyPatch, does: str, told: str
+) -> None:
+    ready = wire.encode(wire.Reply())
+    monkeypatch.setattr(
+        extractor, "_BOOT", f"import os, signal\nos.write(0, {ready!r})\nos.read(0, 1)\n{does}\nsignal.pause()"
+    )
+    monkeypatch.setattr(extractor, "GRACE_SECONDS", 0.1)
+    reads = Extractor(Format.DOCX, confined=False)
+    assert await refusal(reads, b"x", seconds=0.3) == told
     assert reads.pid is None
 
 
