@@ -16,8 +16,9 @@ class WebDavStore(http.Authenticated, ObjectOutput):
 
     An object holds one line for each event. Without `batch` every event is an object of its own. Collections are made
     when they are missing. When the server cannot be reached or answers 408, 429 or 5xx, `retry` applies; then, and at
-    once for any other status, the job fails and is restarted. The server has to know MOVE; what could not be moved stays
-behind as a file whose name ends in `.part`. Address and headers are filled in for each run, not for each event.
+    once for any other status, the job fails and is restarted. The server has to know MOVE; what could not be moved
+    stays behind as a file whose name ends in `.part`. Address and headers are filled in for each run, not for each
+    event.
     """
 
     connects_to: ClassVar[str] = "WebDAV server"
