@@ -39,6 +39,9 @@ from core.deployments.planner import Planner
 from core.deployments.rollout import Rollouts
 from core.deployments.watcher import Watcher
 from core.explain.facts import Explainer
+from core.external import identity as identities
+from core.external.enrolment import Enrolment
+from core.external.gateway import Gateway
 from core.fleet import child
 from core.fleet.connection import LOCAL
 from core.fleet.fleet import Fleet
@@ -91,7 +94,7 @@ from core.workflows.library import Library
 from core.workflows.registry import WorkflowRegistry
 
 if TYPE_CHECKING:
-    from core.external import gateway as gateways  # only an engine with NATS pays for it
+    from core.external import broker as brokers  # only an engine with NATS pays for it
 
 log = structlog.get_logger("core.engine")
 
@@ -226,11 +229,14 @@ class Engine:
         )
         self.tracer = Tracer(settings)
         self.backups = schedule.Backups(self.settings)
-        self.gateway: gateways.Gateway | None = None
+        identity = functools.cache(functools.partial(identities.of_home, settings.home))
+        self.enrolment = Enrolment(database, ids, identity, self.fleet.starts)
+        self.gateway = Gateway(settings, self.fleet, database, licensing, ids, self.enrolment, identity)
+        self.broker: brokers.Broker | None = None
         if settings.nats:
-            from core.external.gateway import Gateway
+            from core.external import broker as brokers
 
-            self.gateway = Gateway(settings, self.fleet, database, licensing, ids, self.loops)
+            self.broker = brokers.of(settings, self.gateway, self.loops)
         reader = Reader(database, self.library, self.planner, self.reach)
         self.differ = Differ(database, self.triggers, reader)
         self.promoter = Promoter(database, self.fleet, self.differ)
@@ -504,8 +510,9 @@ async def open_engine(
         engine = await _prepared(stack, settings, operations, owned, spawn, running=True)
         if engine.spans is not None:
             stack.push_async_callback(engine.spans.close)  # after the last word of the workers
-        if engine.gateway is not None:
-            stack.push_async_callback(engine.gateway.close)
+        stack.push_async_callback(engine.gateway.close)
+        if engine.broker is not None:
+            stack.push_async_callback(engine.broker.close)
         stack.push_async_callback(engine.fleet.stop)
         stack.push_async_callback(engine.letter_replays.close)
         stack.push_async_callback(engine.rollouts.close)
@@ -514,8 +521,8 @@ async def open_engine(
         stack.callback(engine.sampler.close)
         stack.push_async_callback(lambda: engine.retention.end(engine.ids.next()))
         stack.push_async_callback(lambda: engine.denials.fold(all=True))
-        if engine.gateway is not None:
-            engine.gateway.open()
+        if engine.broker is not None:
+            engine.broker.open()
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
         steps |= {
             "conditions": engine.fleet.conditions.keep,

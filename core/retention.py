@@ -12,7 +12,7 @@ import structlog
 from core import clock, errors
 from core.model.message import Class
 from core.settings import Settings
-from core.store import audit, callbacks, forgetting, messages, replays
+from core.store import audit, callbacks, enrolment, forgetting, messages, replays
 from core.store.database import Database
 from core.triggers.quota import MIB, Quota
 
@@ -20,6 +20,7 @@ log = structlog.get_logger("core.retention")
 
 HOUR_NS = 3600 * clock.NANOSECONDS
 KEYS_HOURS = 24  # idempotency keys
+ENROLMENT_HOURS = 90 * 24  # worker tokens and credentials, after their end
 AUDIT_COUNT_SECONDS = 3600.0  # to count the audit log is to read the whole of it: two million rows take about a second
 GROWTH_BYTES = 64 * MIB  # of the database, after which the messages are measured again
 
@@ -43,6 +44,7 @@ class Retention:
             gone += await self._invocations(now_ns)
             await self._database.write(callbacks.prune)
             await self._database.write(replays.prune, now_ns - KEYS_HOURS * HOUR_NS)
+            gone += await self._database.write(enrolment.prune, now_ns, ENROLMENT_HOURS * HOUR_NS)
             gone += await self._audit(now_ns)
             await self._quota.write_down(self._database, last_id)
         except errors.SluiceError as error:  # the next pass tries again

@@ -215,6 +215,9 @@ class Settings(Openable):
     """The NATS server over which workers of other machines join, and whose JetStream keeps the channels with transport
     jetstream: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or tls:// in place of nats://. Empty: there are only
     workers of this machine, and no such channels."""
+    allow_shared_worker_key: Annotated[bool, WIDENS] = False
+    """Workers that have a copy of worker.key may join over NATS, as before there were worker tokens. It goes with the
+    next release but one."""
     http_connections: int = Field(default=1000, ge=1)
     """How many connections the HTTP server holds; never more than half of the files that its process may open."""
     http_connections_per_address: int = Field(default=0, ge=0)

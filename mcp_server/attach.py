@@ -25,12 +25,13 @@ from mcp_server.session import Notice, Operations, Sent, repeatable, safe_to_rep
 
 if TYPE_CHECKING:
     from core import accepting
+    from core.external.line import Line
     from core.model.operation import Registry
     from core.settings import Settings
 
 KINDS = ("registry", "invocation", "deployment", "workflow", "progress", "tokens", "message", "job")
 TRIES = 4
-RETURN_SECONDS = 5.0  # for how long a visitor waits for the next engine when the one that it was attached to has gone
+RETURN_SECONDS = 10.0  # for how long a visitor waits for the next engine when the one that it was attached to has gone
 SILENCE_SECONDS = 10.0  # an owner that says nothing for so long while a call waits is stopped, or might as well be
 
 
@@ -149,6 +150,22 @@ class Session:
         if "readiness" not in said:  # an engine of an earlier version
             return readiness.judge(str(said.get("trouble", "")), (), 0)
         return Readiness.from_dict(said["readiness"])
+
+    async def meet(self, line: Line, address: str) -> None:
+        """Work with a worker of another machine on a line until it is gone. Raises Busy where this is not the engine's
+        own process: its records would pass through one process more, and end with it."""
+        if self._engine is None:
+            pid = ownership.owner_pid(self._home)
+            raise errors.Busy(
+                f"Workers join the engine's own server, and the engine is process {pid}.",
+                hint="End that one, which is an MCP session or another server; then this server takes over.",
+            )
+        await self._engine.gateway.meet(line, address)
+
+    async def dismiss_workers(self, seconds: float) -> None:
+        """Have the workers of other machines finish what they have, before the way to them is closed."""
+        if self._engine is not None:
+            await self._engine.gateway.dismiss(seconds)
 
     async def pulse(self) -> None:
         """Return when the engine has really done something; raises a SluiceError when it cannot. Without a deadline."""

@@ -6,11 +6,14 @@ names of the same shape that nobody has; a new operation whose arguments are not
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
+from core import clock
 from core.engine import Engine
 from core.model.operation import Operation
+from core.store import audit, disclosures, enrolment
 from tests import waiting
 from tests.engines import ADMIN, EXAMPLES, deploy
 
@@ -38,6 +41,7 @@ NAMES: dict[str, str] = {
     "schedules name": "a_job",
     "deployments name": "a_place",
     "workers name": "a_place",
+    "workers id": "slw_none",
     "triggers slug": "a_trigger",
     "workflows slug": "a-flow",
     "catalog slug": "a-flow",
@@ -92,6 +96,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "secret_delete": {"name": "web/a"},
     "secret_set": {"name": "web/a"},
     "token_create": {"tenants": ["tenant-b"]},
+    "worker_approve": {"name": "edge-1"},
+    "worker_revoke": {"name": "edge-1"},
+    "worker_secrets": {"name": "edge-1"},
     "worker_get": {"name": "local-1"},
     "worker_group_get": {"name": "default"},
 }
@@ -128,6 +135,11 @@ async def furnish(engine: Engine) -> None:
     await do("context_set", values={"region": CANARY}, job="a_job")
     await do("context_set", values={"region": CANARY})
     await do("variable_set", name="A_THING", value=CANARY)
+    token = await do("worker_token_create", uses=2)
+    NAMES["workers id"] = token["id"]
+    await enrol(engine, token["token"])
+    given = disclosures.Disclosure("edge-1", "tenant-a", "web/a", 1, 1, 1)
+    await engine.database.write(disclosures.keep, [given])
     await do("secret_set", name="web/a", value=CANARY)
     await do("kv_set", namespace="a_space", key="a_key", value=CANARY)
     await do("mcp_activity_record", records=[{"tool": CANARY, "outcome": "ok", "duration_ms": 1, "at_ns": 1}])
@@ -144,6 +156,24 @@ async def furnish(engine: Engine) -> None:
             "gitops run_id": made["run_id"],
             "jobs run_id": runs["items"][0]["run_id"],
         }
+    )
+
+
+async def enrol(engine: Engine, token: str) -> None:
+    """Redeem a worker token for a worker edge-1 that never comes; it waits to be approved."""
+    prefix, id, secret, _ = token.split("_")
+    asked = enrolment.Asked(
+        token=f"{prefix}_{id}",
+        secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
+        name="edge-1",
+        host="edge-1",
+        public_key="ab" * 32,
+        address="192.0.2.7",
+        id="wrk_0123456789abcdef",
+        now_ns=clock.now_ns(),
+    )
+    await engine.database.write(
+        enrolment.redeem, asked, lambda target: audit.row(engine.ids.next(), ADMIN, "worker_enrol", target)
     )
 
 

@@ -18,7 +18,7 @@ _LOCAL = re.compile(
 )
 SETTINGS = "sluice.toml"
 _PASSWORD = re.compile(rb"://[^/\s\"'@]*:[^/\s\"'@]*@")  # within an address
-_KEY = re.compile(r".*\.(?:key|token|pass|passphrase)(?:\.new)?|.*key\.pem")
+_KEY = re.compile(r".*\.(?:key|identity|credential|token|pass|passphrase)(?:\.new)?|.*key\.pem")
 
 
 def keys(home: Path) -> Iterator[str]:

@@ -26,7 +26,8 @@ NOTE = "restored.json"  # in the home: where it came from
 _WITHOUT = {
     "secrets.key": "Without secrets.key no secret opens.",
     "jwt.key": "Without jwt.key a new one is made, and who has logged in does so again.",
-    "worker.key": "Without worker.key a new one is made, and workers of other machines need a copy of it.",
+    "engine.identity": "Without engine.identity a new one is made, and workers of other machines need a new token.",
+    "worker.key": "Without worker.key a new one is made, and workers that have a copy of it need one of that.",
     "sluice.toml": "Without sluice.toml, which is sealed when it holds a password, the engine has the usual settings.",
     "admin.token": "Without admin.token the token is still good for who has it.",
 }
@@ -235,8 +236,8 @@ def _next(
             f"Keys are not here, as far as the home had them ({errors.shorten(', '.join(missing), 200)}): put them into"
             f" {home} (mode 0600) before the first start. {without}"
         ).strip()
-    if "worker.key" not in missing and (home / "worker.key").exists():
-        yield "Workers of other machines join again with the key that they have, when the setting nats is the same."
+    if "engine.identity" not in missing and (home / "engine.identity").exists():
+        yield "Workers of other machines join again as before, when they find this engine at the same address."
     root = order.settings.data_root
     if data is not None:
         yield f"The files of jobs are in {data}."

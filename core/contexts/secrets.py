@@ -126,6 +126,11 @@ class Vault:
             sorted((one.secret, row["version"], row["updated_at_ns"]) for one, row in found if row is not None)
         )
 
+    def version(self, tenant: str, secret: str) -> int | None:
+        """The present version of a secret by its full name; None when it is not set."""
+        row = self._rows.get((tenant, *secret.split("/", 1)))  # type: ignore[arg-type]
+        return None if row is None else int(row["version"])
+
     def values(self, tenant: str, wanted: Iterable[Reference]) -> dict[str, str]:
         """The values of some secrets by full name, for a worker that needs them; what cannot be had is left out."""
         out: dict[str, str] = {}

@@ -1,11 +1,17 @@
-"""Workers on other machines: they join an engine over NATS and are then workers like its own.
+"""Workers on other machines: they join an engine over a wire and are then workers like its own.
 
-Reading order: tunnel (a byte stream over a wire that may lose), sealed (who may join, and what nobody else may read
-or forge), nats (the wire), gateway (the engine's side: whom it lets in, and refuses for its protocol, the license or
-its group), host (the side of the other machine), watch and ends (what that side sees of its worker process, and keeps
-of its end until an engine has been told).
+    line        records both ways between one worker and one engine, and the wires that carry them: nats, websocket
+                (its client; the server's end is mcp_server/http/sockets)
+    identity    who an engine is -> handshake: the four records with which a line begins -> membership: what is asked
+                and answered in them
+    enrolment   who may join: tokens, and the credentials that they are redeemed for; credential: on the worker's disk
+    sealed      records that nobody else can read, forge, repeat or reorder -> tunnel: a byte stream over them
+    gateway     the engine's side: meets, admits (license, group, protocol), serves; broker: its door over NATS
+    host        the other machine's side, by one of the ways; watch and ends: what it sees of its worker process, and
+                keeps of its end until an engine has been told
+    shared_key  the way in with one key for all, which goes
 
 The worker is the same process with the same channel to its engine as a local one; only what carries the channel
-differs. Deliveries stay in the engine's store until they are settled, so NATS carries and never keeps: what is lost
-with it, or with the tunnel, goes out again as after the death of a local worker (docs/decisions/0021).
+differs. Deliveries stay in the engine's store until they are settled, so wires carry and never keep: what is lost
+with one goes out again as after the death of a local worker (docs/decisions/0021, 0035).
 """

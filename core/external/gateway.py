@@ -1,54 +1,42 @@
-"""The engine's side: answers joins, and ties each tunnel to the fleet as if a child process were at its end."""
+"""The engine's side: meets whoever comes on a line, and ties each worker to the fleet as if it were a child process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from core import clock, errors, keyfile
-from core.external import nats
+from core import clock, errors
+from core.external import handshake, membership
 from core.external.ends import Greeting
-from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
+from core.external.enrolment import Enrolment
+from core.external.identity import Identity
+from core.external.line import Line, LineBroken
+from core.external.sealed import Records
 from core.external.tunnel import Tunnel
 from core.fleet.fleet import Fleet
-from core.forever import Loops
 from core.license import Feature
 from core.licensing import Licensing
-from core.model.frames import protocol_fault
 from core.model.principal import SYSTEM
-from core.model.worker_group import NAME_PATTERN, External
+from core.model.worker_group import External
 from core.settings import Settings
 from core.store import audit, external_workers
 from core.store.database import Database
 
 log = structlog.get_logger("core.external")
 
-KEY_FILE = "worker.key"
-KEY_PURPOSE = "lets workers join"
 HELLO_SECONDS = 5.0
-MOST_SESSIONS = 256
-RETRY_SECONDS = 2.0
-
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-
-
-class Join(BaseModel):
-    """What a worker asks with."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    protocol: int
-    random: str = Field(pattern="^[0-9a-f]{64}$")
-    session: str = Field(pattern="^[0-9a-f]{32}$")
-    name: Name
-    group: Name
-    slots: int = Field(ge=1, le=4096)
+REPLACED_SECONDS = 5.0  # for the session before to end
+MOST_SESSIONS = 1024
+MOST_MEETINGS = 64  # that have proved nothing yet
+MOST_MEETINGS_PER_ADDRESS = 4
+NO_ADDRESS = ""  # of who comes over NATS
 
 
 class Session:
@@ -76,8 +64,16 @@ class Session:
         """Whoever serves it ends its tunnel."""
 
 
+@dataclass(slots=True, eq=False)
+class _Live:
+    """A session under its worker's name."""
+
+    tunnel: Tunnel
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Gateway:
-    """Lets workers of other machines join. Use from the engine's loop; whoever opens it closes it."""
+    """Lets workers of other machines in. Use from the engine's loop; whoever opens it closes it."""
 
     def __init__(
         self,
@@ -86,138 +82,135 @@ class Gateway:
         database: Database,
         licensing: Licensing,
         ids: clock.Ids,
-        loops: Loops,
+        enrolment: Enrolment,
+        identity: Callable[[], Identity],
     ) -> None:
-        nats.require()
+        self.identity = identity  # made when somebody first asks for it
+        self.refused: Counter[str] = Counter()  # meetings that came to nothing, by code or reason
         self._settings = settings
         self._fleet = fleet
         self._database = database
         self._licensing = licensing
         self._ids = ids
-        self._loops = loops
-        self._key = WorkerKey(keyfile.read_or_make(settings.home / KEY_FILE, KEY_PURPOSE))
-        self._wire: nats.Wire | None = None
-        self._sessions: dict[str, asyncio.Task[None]] = {}  # by the name of the worker
-        self._opening: asyncio.Task[None] | None = None
-        self._unreachable = ""  # what was said of it
+        self._enrolment = enrolment
+        self._sessions: dict[str, _Live] = {}  # by the name of the worker
+        self._meetings: Counter[str] = Counter()  # by address
+        self._serving: set[asyncio.Task[None]] = set()
+        self._closing = False
 
-    @property
-    def connected(self) -> bool:
-        """Whether the NATS server can be reached at present."""
-        return self._wire is not None and self._wire.connected
+    # -- meeting -------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Connect in the background: an engine works, with its own workers, also while NATS is away."""
-        self._opening = self._loops.start("nats", self.keep)
+    async def meet(self, line: Line, address: str) -> None:
+        """Hear what somebody wants on a line, and, if it is a worker that joins, work with it until it is gone.
 
-    async def keep(self) -> None:
-        """Connect, and let workers join from then on; the connection comes back by itself when it is lost."""
-        if self._wire is None:
-            try:
-                wire = await self._connect()
-            except errors.TargetUnavailable as error:
-                if not self._unreachable:
-                    log.warning("nats_unreachable", error=error.message, hint=error.hint)
-                self._unreachable = error.message
-                await asyncio.sleep(RETRY_SECONDS)
-                return
-            self._wire = wire
-        await asyncio.Event().wait()
-
-    async def _connect(self) -> nats.Wire:
-        """A wire on which joins are answered. Raises TargetUnavailable."""
-        wire = await nats.connect(self._settings.nats, f"sluice engine {self._key.installation}")
+        Closes the line. Whoever speaks another protocol, or says nothing for HELLO_SECONDS, is not answered.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
         try:
-            await wire.answer(f"sluice.{self._key.installation}.join", self._asked)
-        except BaseException:
-            await wire.close()
-            raise
-        return wire
-
-    async def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
-        for session in self._sessions.values():
-            session.cancel()
-        await asyncio.gather(*self._sessions.values(), return_exceptions=True)
-        if self._wire is not None:
-            await self._wire.close()
-
-    async def _asked(self, data: bytes) -> bytes | None:
-        """Answer a join; silence for whoever does not have the key."""
-        letter = self._key.open(data, b"join")
-        if letter is None or self._wire is None:
-            return None
-        random = str(letter.get("random", ""))[: 2 * RANDOM_BYTES]
-        try:
-            answer = await self._admit(self._wire, letter)
+            async with asyncio.timeout(HELLO_SECONDS):
+                with self._meeting(address):
+                    met = await handshake.meet(line, self.identity())
+                    member = await self._answer(met, address)
+            if member is not None:
+                await self.carry(member, line, met.records())
+        except TimeoutError:
+            self.refused["silent"] += 1
+        except LineBroken:
+            self.refused["broken"] += 1
+        except handshake.Foreign as fault:
+            self.refused["foreign"] += 1
+            log.info("no_worker", address=address, reason=str(fault))
         except errors.SluiceError as error:
-            log.warning("worker_refused", name=str(letter.get("name"))[:64], code=error.code, reason=error.message)
-            answer = {"error": error.to_dict()}
-        return self._key.seal(answer, b"welcome" + random.encode())
+            self._count(error, "", address)
+        finally:
+            self._serving.discard(task)
+            await line.close()
 
-    async def _admit(self, wire: nats.Wire, letter: dict[str, Any]) -> dict[str, Any]:
-        """Raises InvalidParams, NotLicensed or Busy."""
-        if refused := protocol_fault(letter.get("protocol")):
-            raise errors.InvalidParams(refused, hint="Install the same version of sluice-mcp on both machines.")
+    @contextlib.contextmanager
+    def _meeting(self, address: str) -> Iterator[None]:
+        """Raises Busy when too many have come that proved nothing yet."""
+        of_one = address != NO_ADDRESS and self._meetings[address] >= MOST_MEETINGS_PER_ADDRESS
+        if of_one or self._meetings.total() >= MOST_MEETINGS or self._closing:
+            raise errors.Busy("Too many knock at the door of the workers.")
+        self._meetings[address] += 1
         try:
-            join = Join.model_validate(letter)
-        except ValidationError as fault:
-            first = fault.errors()[0]
-            raise errors.InvalidParams(f"{first['loc'][0]}: {first['msg']}.") from None
+            yield
+        finally:
+            self._meetings[address] -= 1
+            if not self._meetings[address]:
+                del self._meetings[address]
+
+    async def _answer(self, met: handshake.Meeting, address: str) -> External | None:
+        """Answer what is asked; the worker that joins, if one does. Raises LineBroken."""
+        member: External | None = None
+        try:
+            asked = membership.read(met.letter)
+            if isinstance(asked, membership.Join):
+                member, admitted = await self._join(asked, met.transcript)
+                answer = admitted.model_dump(mode="json")
+            elif isinstance(asked, membership.Enrol):
+                answer = (await self._enrolment.enrol(asked, met.transcript, address)).model_dump(mode="json")
+            else:
+                answer = (await self._enrolment.rotate(asked, met.transcript)).model_dump(mode="json")
+        except errors.SluiceError as error:
+            self._count(error, str(met.letter.get("name") or met.letter.get("credential") or ""), address)
+            answer = membership.refusal(error)
+        await met.answer(answer)
+        return member
+
+    def _count(self, error: errors.SluiceError, who: str, address: str) -> None:
+        self.refused[error.code] += 1
+        reason = errors.shorten(error.message, 200)
+        log.warning("worker_refused", name=errors.shorten(who, 64), address=address, code=error.code, reason=reason)
+
+    async def _join(self, asked: membership.Join, transcript: bytes) -> tuple[External, membership.Admitted]:
+        known = await self._enrolment.judge(asked, transcript)
+        grant = known.grant
+        member = External(known.name, grant.group, min(asked.slots, grant.most_slots), grant)
+        await self._replace(member.name)
+        self.admit(member)
+        return member, membership.Admitted(
+            name=member.name,
+            group=member.group,
+            slots=member.slots,
+            can=list(grant.can),
+            heartbeat_seconds=self._settings.heartbeat_seconds,
+            drain_seconds=self._settings.drain_seconds,
+        )
+
+    async def _replace(self, name: str) -> None:
+        """A worker that proves itself anew has lost its session before: that one is over."""
+        live = self._sessions.get(name)
+        if live is not None:
+            live.tunnel.end("the worker has begun another session")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPLACED_SECONDS):
+                    await live.ended.wait()
+
+    def admit(self, member: External) -> None:
+        """Raises NotLicensed, Forbidden (its group), Busy."""
         license = self._licensing.current
         license.require(Feature.EXTERNAL_WORKERS, "A worker on another machine")
-        if (
-            license.limits.workers is not None
-            and len(self._fleet.workers.keys() | {join.name}) > license.limits.workers
-        ):
+        most = license.limits.workers
+        if most is not None and len(self._fleet.workers.keys() | {member.name}) > most:
             raise errors.NotLicensed(
-                f"The {license.edition} edition holds {license.limits.workers} workers, and there are as many.",
+                f"The {license.edition} edition holds {most} workers, and there are as many.",
                 hint="Install a license with `sluice license install FILE`, or remove a worker.",
                 details={"limit": "workers", "edition": license.edition},
             )
-        self._fleet.admits(join.name)
-        self._refuse_open_group(join)
-        if join.name in self._sessions:
-            raise errors.Busy(f"A worker {join.name} is being let in already.", hint="Try again in some seconds.")
+        self._fleet.admits(member.name)
+        self._refuse_open_group(member)
+        if member.name in self._sessions:
+            raise errors.Busy(f"A worker {member.name} is being let in already.", hint="Try again in some seconds.")
         if len(self._sessions) >= MOST_SESSIONS:
             raise errors.Busy(f"{MOST_SESSIONS} workers of other machines are connected.", hint="Remove one first.")
-        ours = os.urandom(RANDOM_BYTES)
-        of_worker, of_engine = self._key.session(bytes.fromhex(join.random), ours)
-        subject = f"sluice.{self._key.installation}.{join.session}"
-        inbox = await wire.listen(f"{subject}.engine")
-        try:
-            self._fleet.admits(join.name)  # the engine may have begun to end meanwhile
-        except errors.Busy:
-            await inbox.end()
-            raise
 
-        async def send(record: bytes) -> None:
-            await wire.send(f"{subject}.worker", record)
-
-        near, far = socket.socketpair()  # nothing is waited for from here until a task has them that closes them
-        tunnel = Tunnel(
-            far,
-            Records(sends=of_engine, receives=of_worker),
-            send,
-            inbox.take,
-            beat_seconds=self._settings.heartbeat_seconds,
-            chunk_bytes=wire.chunk_bytes,
-        )
-        member = External(join.name, join.group, join.slots)
-        task = asyncio.create_task(self._serve(member, tunnel, near, inbox))
-        self._sessions[join.name] = task
-        return {
-            "random": ours.hex(),
-            "heartbeat_seconds": self._settings.heartbeat_seconds,
-            "drain_seconds": self._settings.drain_seconds,
-        }
-
-    def _refuse_open_group(self, join: Join) -> None:
+    def _refuse_open_group(self, member: External) -> None:
         """Raises Forbidden when the worker's group does not name its tenants: whoever owns the worker's machine sees
         the jobs and the secrets that it is given, so somebody has said whose these are."""
-        name = self._fleet.groups.setting(join.name).group or join.group
+        name = self._fleet.groups.setting(member.name).group or member.group
         group = self._fleet.groups.get(name)
         if group is None:
             raise errors.Forbidden(
@@ -227,10 +220,25 @@ class Gateway:
         if group.open:
             raise errors.Forbidden(
                 f"Worker group {name} admits every tenant, and a worker of another machine serves tenants by name.",
-                hint=f"Name them: sluice group update {name} --admit TENANT, or join another group (--group).",
+                hint=f"Name them: sluice group update {name} --admit TENANT, or let it join another group.",
             )
 
-    async def _serve(self, member: External, tunnel: Tunnel, near: socket.socket, inbox: nats.Inbox) -> None:
+    # -- sessions ------------------------------------------------------------------------------------------
+
+    async def carry(self, member: External, line: Line, records: Records) -> None:
+        """Work with a worker that was admitted, until its tunnel ends. Raises Busy when another one was quicker."""
+        if member.name in self._sessions:
+            raise errors.Busy(f"A worker {member.name} is connected already.")
+        near, far = socket.socketpair()
+        tunnel = Tunnel(
+            far,
+            records,
+            line.send,
+            line.take,
+            beat_seconds=self._settings.heartbeat_seconds,
+            chunk_bytes=line.chunk_bytes,
+        )
+        live = self._sessions[member.name] = _Live(tunnel)
         running = asyncio.create_task(tunnel.run())
         try:
             if await tunnel.opened(HELLO_SECONDS):  # a join that was recorded and repeated gets no further
@@ -243,12 +251,44 @@ class Gateway:
         except errors.SluiceError as error:
             log.warning("worker_refused", name=member.name, code=error.code, reason=error.message)
         finally:
-            del self._sessions[member.name]
             tunnel.end("the engine has ended it")
             near.close()
             with contextlib.suppress(asyncio.CancelledError):
                 log.warning("worker_session_ended", name=member.name, reason=await running)
-            await inbox.end()
+            del self._sessions[member.name]
+            live.ended.set()
+        await self._forget_ephemeral(member)
+
+    async def _forget_ephemeral(self, member: External) -> None:
+        worker = self._fleet.workers.get(member.name)
+        if member.grant is None or not member.grant.ephemeral or worker is None or not worker.left:
+            return
+        if await self._enrolment.forget_ephemeral(member.name):
+            self._fleet.forget(member.name)
+            log.warning("ephemeral_worker_forgotten", name=member.name)
+
+    async def end(self, name: str, reason: str) -> None:
+        """End the session of a worker, if it has one, and let nobody wait for it any more."""
+        live = self._sessions.get(name)
+        if live is not None:
+            live.tunnel.end(reason)
+            await live.ended.wait()
+        self._fleet.forsake(name)
+
+    async def dismiss(self, seconds: float) -> None:
+        """Have the workers finish what they have and say good-bye, as those of this machine do at the end."""
+        names = set(self._fleet.dismiss())
+        waiting = [live.ended.wait() for name, live in self._sessions.items() if name in names]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*waiting)
+
+    async def close(self) -> None:
+        self._closing = True
+        serving = tuple(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     def _heard(self, name: str, greeting: bytes) -> Greeting | None:
         """What a worker has said before anything else; None when it says nothing (an older one) or no greeting."""

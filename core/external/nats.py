@@ -1,10 +1,4 @@
-"""The wire: subjects of a NATS server.
-
-Subjects of an installation, whose name comes from its worker key (core.external.sealed):
-
-    sluice.NAME.join              a worker asks, the engine answers (request and reply)
-    sluice.NAME.SESSION.engine    records for the engine
-    sluice.NAME.SESSION.worker    records for the worker
+"""The wire: a connection to a NATS server, and lines that are two subjects of it (core.external.broker).
 
 The client makes a lost connection anew for as long as that takes; what was published meanwhile may be gone, which the
 tunnel notices.
@@ -20,8 +14,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from core import errors, natsclient
+from core.external.line import LineBroken
 from core.external.sealed import OVERHEAD_BYTES
-from core.external.tunnel import CHUNK_BYTES, WireBroken
+from core.external.tunnel import CHUNK_BYTES
 
 if TYPE_CHECKING:  # an extra, which an installation without external workers does not have
     from nats.aio.client import Client
@@ -53,11 +48,11 @@ class Wire:
         return min(CHUNK_BYTES, self._client.max_payload - OVERHEAD_BYTES)
 
     async def send(self, subject: str, data: bytes) -> None:
-        """Raises WireBroken."""
+        """Raises LineBroken."""
         try:
             await self._client.publish(subject, data)
         except self._faults as error:
-            raise WireBroken(f"NATS takes nothing: {error}") from error
+            raise LineBroken(f"NATS takes nothing: {error}") from error
 
     async def ask(self, subject: str, data: bytes, seconds: float) -> bytes | None:
         """The answer to a request; None when nobody listens, or nobody answers within `seconds`."""
@@ -121,6 +116,33 @@ class Inbox:
     async def end(self) -> None:
         with contextlib.suppress(*self._gone):
             await self._subscription.unsubscribe()
+
+
+class NatsLine:
+    """Two subjects, one for each way. Nothing tells when the other end is gone but its silence."""
+
+    def __init__(self, wire: Wire, inbox: Inbox, speaks: str) -> None:
+        self._wire = wire
+        self._inbox = inbox
+        self._speaks = speaks
+
+    @property
+    def chunk_bytes(self) -> int:
+        return self._wire.chunk_bytes
+
+    async def send(self, record: bytes) -> None:
+        await self._wire.send(self._speaks, record)
+
+    async def take(self) -> bytes:
+        return await self._inbox.take()
+
+    async def close(self) -> None:
+        await self._inbox.end()
+
+
+async def line(wire: Wire, *, hears: str, speaks: str) -> NatsLine:
+    """A line over two subjects, which hears from now on. Raises TargetUnavailable."""
+    return NatsLine(wire, await wire.listen(hears), speaks)
 
 
 def require() -> None:

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Awaitable, Callable
 
 from core import clock
+from core.external.line import LineBroken
 from core.external.sealed import Lost, Records
 
 WINDOW_BYTES = 8 * 1024 * 1024
@@ -24,14 +25,10 @@ _COUNT = struct.Struct(">Q")
 DATA, TAKEN, PING, END, GREETING = range(5)  # a kind that an end does not know it passes over
 
 
-class WireBroken(Exception):
-    """The wire takes nothing at present."""
-
-
 Send = Callable[[bytes], Awaitable[None]]
-"""Puts one record on the wire; raises WireBroken."""
+"""Puts one record on the line (core.external.line)."""
 Take = Callable[[], Awaitable[bytes]]
-"""Waits for the next record of the wire."""
+"""Waits for the next record of the line."""
 
 
 class Tunnel:
@@ -76,7 +73,12 @@ class Tunnel:
 
     async def _listen(self) -> None:
         while True:
-            self._receive(await self._take())
+            try:
+                record = await self._take()
+            except LineBroken as broken:
+                self.end(str(broken))
+                return
+            self._receive(record)
 
     def _receive(self, record: bytes) -> None:
         try:
@@ -141,7 +143,7 @@ class Tunnel:
         async with self._in_order:
             try:
                 await self._send(self._records.seal(kind, body))
-            except WireBroken as broken:
+            except LineBroken as broken:
                 self.end(str(broken))
 
     async def _outward(self) -> None:

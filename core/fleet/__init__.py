@@ -19,6 +19,7 @@ Reading order: child (a process) -> connection (its channel) -> traffic (what it
     timetables  where the schedule of each job stands, its pause too, kept over restarts (scheduled: what follows of
                 that; schedule_record: written; left_out: what kept the firings that were not made);
                 schedules: what people see of it (next times in its zone) and ask; orders: the runs that they ask for
-    secrets     the jobs that use one; secret_needs: which worker gets it
+    secrets     the jobs that use one; secret_needs: which worker gets it; disclosures: which of other
+                machines ever got it
     logs        what jobs wrote; log_reading: from where it is; run_logs: of one run or invocation
 """

@@ -13,6 +13,7 @@ from core.fleet.failing import Failure
 from core.guard.filepolicy import FilePolicy
 from core.guard.openings import Openings
 from core.model import frames
+from core.model.enrolment import WorkerGrant
 from core.model.states import WorkerState
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Worker:
     sandbox: str = ""  # what it last said of its own, or why it has none
     started_slots: int = 0  # with how many it was started
     openings: Openings | None = None  # what is opened to its jobs; of one of another machine since it said so
+    grant: WorkerGrant | None = None  # of one of another machine that was let in by a token
     files: FilePolicy | None = None  # where its jobs may read and write; of one of another machine since it said so
 
     def __post_init__(self) -> None:

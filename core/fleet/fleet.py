@@ -7,6 +7,7 @@ is brought to it as well. So a crash at any moment, of a worker or of the owner,
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from core.fleet.child import Child, Spawn
 from core.fleet.conditions import Conditions
 from core.fleet.connection import EXTERNAL, LOCAL, Replica, Worker
 from core.fleet.deaths import Death, Ended
+from core.fleet.disclosures import Disclosures
 from core.fleet.groups import Groups
 from core.fleet.health_changes import HealthChanges
 from core.fleet.holdings import Holdings, ask
@@ -105,7 +107,8 @@ class Fleet:
         self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake, judge)
         self.timetables.listeners.append(self._timed)
         letterbox.listeners.append(self._workloads.letters_settled)
-        self._needs = Needs(vault)
+        self.disclosures = Disclosures(database)
+        self._needs = Needs(vault, self.disclosures.given)
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
         self._waiters: set[asyncio.Future[None]] = set()
@@ -121,7 +124,9 @@ class Fleet:
         self.processes = Processes(settings, spawn, self.workers, self._linked, self._gone, self.inquest.hold, loops)
 
     def _admits(self, worker: Worker, tenant: str) -> bool:
-        return self.groups.admits(worker.group, tenant)
+        """Whether a worker may be given jobs of a tenant: its group admits it, and so does what it was granted."""
+        granted = worker.grant is None or worker.grant.serves(tenant)
+        return granted and self.groups.admits(worker.group, tenant)
 
     def _note(self, workload: str, text: str) -> None:
         """Write a line of ours into the log of a workload."""
@@ -146,7 +151,7 @@ class Fleet:
 
     def admitting(self, tenant: str) -> list[Worker]:
         """The workers that may be given the jobs of a tenant."""
-        return [worker for worker in self.workers.values() if self.groups.admits(worker.group, tenant)]
+        return [worker for worker in self.workers.values() if self._admits(worker, tenant)]
 
     def file_policies(self, tenant: str, group: str = "") -> list[FilePolicy]:
         """Where the workers of a group (or of every one that admits the tenant) let jobs read and write, as far as it
@@ -201,6 +206,11 @@ class Fleet:
         )
         return link, ended
 
+    def starts(self, name: str) -> bool:
+        """Whether a name is one of the workers that this engine starts itself."""
+        worker = self.workers.get(name)
+        return (worker is not None and worker.kind == LOCAL) or name.startswith("local-")
+
     def admits(self, name: str) -> None:
         """Raises Busy when a worker of this name is connected, or is one that the engine starts itself, and when the
         engine ends: what would join then finds nobody."""
@@ -223,7 +233,7 @@ class Fleet:
         """
         self.admits(external.name)
         worker = self.workers.setdefault(external.name, _external(external))
-        worker.started_in, worker.started_slots = external.group, external.slots
+        worker.started_in, worker.started_slots, worker.grant = external.group, external.slots, external.grant
         await self.groups.load(self.workers.values())
         if before is not None and before.life != worker.judged:
             worker.judged = before.life
@@ -232,6 +242,21 @@ class Fleet:
         link, ended = await self._linked(worker, sock)
         await self.processes.work(worker, link, child, ended, life)
         self.processes.forget(worker.name)
+
+    def dismiss(self) -> list[str]:
+        """Tell the workers of other machines to finish what they have and end; who they are."""
+        there = [one for one in self.workers.values() if one.kind == EXTERNAL and one.connected]
+        for worker in there:
+            assert worker.channel is not None
+            worker.channel.send(frames.encode(frames.Drain()))
+        return [worker.name for worker in there]
+
+    def forsake(self, name: str) -> None:
+        """A worker will not come back: nobody waits for it."""
+        worker = self.workers.get(name)
+        if worker is not None and not worker.online:
+            worker.away_since = -math.inf
+            self._wake()
 
     def forget(self, name: str) -> None:
         """A worker of another machine was removed."""
@@ -338,6 +363,8 @@ class Fleet:
         for row in self._workloads.wanted_on(worker.name):
             if not self.groups.admits(worker.group, row.tenant):
                 why = f"worker group {worker.group} does not admit tenant {row.tenant}"
+            elif not self._admits(worker, row.tenant):
+                why = f"worker {worker.name} was let in for other tenants than {row.tenant}"
             elif self.groups.admits_alone(worker.group, row.tenant):
                 why = ""
             else:
@@ -434,9 +461,11 @@ class Fleet:
                 self.conditions.saw_worker(worker.name, Health.HEALTHY, "")
                 worker.sandbox = errors.shorten(frame.sandbox, 300)
                 if frame.files is not None:
-                    worker.files = FilePolicy.from_dict(frame.files)
+                    allowed = FilePolicy.from_dict(frame.files)
+                    worker.files = allowed if worker.grant is None else worker.grant.files(allowed)
                 if frame.openings is not None:
-                    worker.openings = Openings.from_dict(frame.openings)
+                    opened = Openings.from_dict(frame.openings)
+                    worker.openings = opened if worker.grant is None else worker.grant.openings(opened)
                 if worker.channel is not None:
                     self._bus.reach(worker.name, worker.channel.call)
                 self._tell_tenants(worker, Type.WORKER_ONLINE, {"pid": worker.pid})
@@ -532,7 +561,7 @@ class Fleet:
         """A message about a worker for each tenant with something on it, and for the tenant of whoever operates."""
         tenants = {row.tenant for row in self._workloads.wanted_on(worker.name)} | {DEFAULT_TENANT}
         for tenant in sorted(tenants):
-            if self.groups.admits(worker.group, tenant):
+            if self._admits(worker, tenant):
                 self._traffic.message(tenant, type=type, worker=worker.name, data=data)
 
     async def _asked(self, worker: Worker, link: channel.Channel, name: str, args: Any) -> Any:
@@ -595,7 +624,7 @@ class Fleet:
         return [
             worker.row(jobs.get(worker.name, 0))
             for worker in self.workers.values()
-            if tenant is None or self.groups.admits(worker.group, tenant)
+            if tenant is None or self._admits(worker, tenant)
         ]
 
     def workload_views(
@@ -686,4 +715,4 @@ class Fleet:
 
 
 def _external(external: External) -> Worker:
-    return Worker(external.name, external.group, external.slots, EXTERNAL)
+    return Worker(external.name, external.group, external.slots, EXTERNAL, grant=external.grant)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import orjson
 
 from core import channel
 from core.contexts.secrets import Vault
 from core.dsl.language import mentions
-from core.fleet.connection import Worker
+from core.fleet.connection import Stamp, Worker
 from core.model import frames
 from core.model.secret import Reference
 from core.model.workload import WorkloadRow
@@ -18,8 +18,10 @@ from core.model.workload import WorkloadRow
 class Needs:
     """Which secrets each workload names, and who was given what."""
 
-    def __init__(self, vault: Vault) -> None:
+    def __init__(self, vault: Vault, given: Callable[[Worker, str, Stamp], None]) -> None:
+        """`given` hears what goes to which worker, for which tenant."""
         self._vault = vault
+        self._told = given
         self._named: dict[str, tuple[str, list[Reference]]] = {}  # workload id -> (document, secrets it names)
 
     def of(self, row: WorkloadRow) -> list[Reference]:
@@ -37,6 +39,7 @@ class Needs:
         stamp = self._vault.stamp(row.tenant, wanted) if wanted else ()
         if worker.given.get(row.id, ()) != stamp:
             worker.given[row.id] = stamp
+            self._told(worker, row.tenant, stamp)
             link.send(frames.encode(frames.Secrets(row.id, self._vault.values(row.tenant, wanted))))
 
     def forget(self, workload: str) -> None:

@@ -148,6 +148,10 @@ class Workforce:
             )
         if self._fleet.workers[name].connected:
             raise errors.Busy(f"Worker {name} is connected.", hint="Stop 'sluice worker' on its machine first.")
+        await self.forget(caller, name)
+
+    async def forget(self, caller: Caller, name: str) -> None:
+        """Forget a worker that has gone, with its labels and its drain."""
         note = audit.row(self._ids.next(), caller, "worker_remove", name)
         await self._database.write(external_workers.forget, name, note)
         self._fleet.forget(name)

@@ -35,6 +35,9 @@ WORDS = {
     r"^job:(\*|[A-Za-z0-9][A-Za-z0-9_.:-]{0,199})(/(state|worker|version|document(/.*)?))?$": (
         "must be job:NAME, or job:* for every job, with /state, /worker, /version or /document/POINTER behind it or not"
     ),
+    "^[a-z0-9][a-z0-9_-]{0,62}$|^$": (
+        "must be lower-case letters, digits, - and _, beginning with a letter or digit, at most 63 characters; or empty"
+    ),
     "^[0-9a-f]{32}$": "must be 32 lower-case hexadecimal digits",
     "^(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$": (
         "must be SCOPE/NAME or NAME, each of letters, digits, _, . and -, beginning with a letter, digit or _"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.model.enrolment import WorkerGrant
 
 DEFAULT_GROUP = "default"
 ANY_TENANT = "*"
@@ -45,8 +49,10 @@ class WorkerSetting:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """A worker of another machine that has joined once: the group and the slots that it was started with."""
+    """A worker of another machine that has joined once: the group and the slots that it was started with, and what it
+    was granted if a token let it in."""
 
     name: str
     group: str
     slots: int
+    grant: WorkerGrant | None = None

@@ -10,8 +10,9 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
                 invocations, dispatches, messages (bodies: those of runs, from their records), callbacks, triggers;
                 owed: what a start finds; forgetting: records of runs that leave, whose messages get bodies
                 of their own (messages.keep_bodies); usage: how much they take
-    deployments with saved_plans, workloads, deaths (ends of workers), worker_groups, external_workers; conditions:
-                since when each is as it is; job_runs: what jobs ran, and how it went
+    deployments with saved_plans, workloads, deaths (ends of workers), worker_groups; conditions: since when each is
+                as it is; job_runs: what jobs ran, and how it went
+    external_workers  which have joined; enrolment: who may; disclosures: which secrets they got
     schedules   where the timetable of each job stands, its pause, and runs that were asked for
     workflows   with catalog (installed from portals); jobs, job_drafts: single jobs; draft_conflicts: two
                 edit one draft; gitops

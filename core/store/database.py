@@ -305,11 +305,12 @@ class Database:
         self._copies.add(copying)
         copying.add_done_callback(self._copies.discard)
         try:
-            await asyncio.shield(copying)
+            await asyncio.wait([copying])
         except asyncio.CancelledError:  # who wanted it is gone: it ends after its present step
             given_up.set()
             await asyncio.gather(copying, return_exceptions=True)
             raise
+        copying.result()
 
     async def close(self) -> None:
         """Commit what is queued, stop the threads, close every connection. Safe to call twice."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from sqlite_utils import Database
 
+from core.model.enrolment import EnrolmentState
 from core.model.worker_group import External
-from core.store import audit
+from core.store import audit, enrolment
 from core.store.audit import AuditRow
 
 
 def known(db: Database) -> list[External]:
+    granted = {one.name: one.grant for one in enrolment.credentials(db) if one.state is not EnrolmentState.REVOKED}
     rows = db.table("external_workers").rows_where(order_by="name")
-    return [External(row["name"], row["group_name"], row["slots"]) for row in rows]
+    return [External(row["name"], row["group_name"], row["slots"], granted.get(row["name"])) for row in rows]
 
 
 def keep(db: Database, worker: External, at_ns: int, audit_row: AuditRow) -> None:

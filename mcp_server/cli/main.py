@@ -32,7 +32,8 @@ GROUPS = {
     "letters": "See and replay what jobs refused.",
     "runs": "Look at the runs of jobs, and end one.",
     "kv": "See what jobs keep: values, sets, work queues.",
-    "worker": "See the workers, group, label and drain them.",
+    "worker": "See the workers, let new ones in, label and drain them.",
+    "worker-token": "Make and revoke tokens that let workers of other machines in.",
     "group": "Make and change worker groups.",
     "deployment": "Say how a deployment is kept, and from where a step reads on.",
     "context": "Set what {{name}} in documents stands for: globally, or for an environment, group, worker or job.",
@@ -116,30 +117,38 @@ def build() -> cyclopts.App:
 
 async def _join(
     *,
-    nats: str | None = None,
-    group: str = "default",
+    url: str | None = None,
+    token_file: Path | None = None,
+    token: str | None = None,
     name: str | None = None,
     slots: int = 64,
-    key_file: Path | None = None,
+    tls_ca: Path | None = None,
     home: Path | None = None,
     data_root: Path | None = None,
     file_root: Annotated[list[str] | None, cyclopts.Parameter(negative=())] = None,
+    nats: str | None = None,
+    group: str = "default",
+    key_file: Path | None = None,
 ) -> int:
-    """See the workers, group, label and drain them; with --nats, run one on this machine.
+    """See the workers, let new ones in, label and drain them; with --url, run one on this machine.
 
     Parameters
     ----------
-    nats
-        The address of the NATS server that the engine uses: nats://HOST:PORT.
-    group
-        The worker group to join.
+    url
+        Where the engine is: the address of `sluice serve` (https://HOST:PORT), or that of its NATS server
+        (nats://HOST:PORT).
+    token_file
+        A file (0600) with the token that `sluice worker-token create` has made. It is needed once: then the worker has
+        a credential of its own, in its home.
+    token
+        The token itself, which other processes here can see then; also SLUICE_WORKER_TOKEN.
     name
-        The name of the worker, the same at each start; the name of this machine when left out.
+        The name of the worker; that of this machine when left out, or what the token says.
     slots
         How many jobs it may hold.
-    key_file
-        A copy of the file worker.key in the home directory of the engine; worker.key in the home directory of the
-        worker when left out.
+    tls_ca
+        A PEM file with the certificates that the server may show. Without one any will do: the worker makes sure by
+        itself that it speaks with its engine.
     home
         The data directory of the worker.
     data_root
@@ -148,14 +157,33 @@ async def _join(
     file_root
         One more directory of this machine for jobs, as [TENANT=]PATH[:ro]: of one tenant, only to read. May be
         repeated.
+    nats
+        The same as --url with the address of a NATS server.
+    group
+        The worker group to join, of a worker that comes with a copy of worker.key.
+    key_file
+        A copy of worker.key of the engine, for workers from before there were tokens (allow_shared_worker_key).
     """
-    if nats is None:
+    if url is None and nats is None:
         build()["worker"].help_print([])
         return 0
     from mcp_server.cli import join
 
     return await join.join(
-        nats, group, name, slots, key_file=key_file, home=home, data_root=data_root, file_roots=file_root
+        join.Joining(
+            url=url,
+            nats=nats,
+            group=group,
+            name=name,
+            slots=slots,
+            token=token,
+            token_file=token_file,
+            key_file=key_file,
+            tls_ca=tls_ca,
+            home=home,
+            data_root=data_root,
+            file_roots=file_root,
+        )
     )
 
 

@@ -165,6 +165,7 @@ async def serve(
                 ),
                 trouble=engine.trouble,
                 readiness=watching.readiness,
+                meet=engine.meet,
             )
             certificate = None
             if not wanted.disable_tls and (wanted.tls or wanted.tls_cert or not loopback.is_loopback(wanted.host)):
@@ -186,6 +187,7 @@ async def serve(
             number = await stop.taken()
             watching.stop(f"{number.name}: draining")
             connect.note(f"{number.name}: draining")
+            await engine.dismiss_workers(settings.drain_seconds + 1.0)
     finally:
         listener.close()
     return 0

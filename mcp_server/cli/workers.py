@@ -23,3 +23,10 @@ def moved(worker: dict[str, Any], typed: Mapping[str, Any]) -> None:
     render.facts(worker, ("name", "group", "state", "slots", "jobs", "labels"))
     render.section("Moved", render.folded(worker["moved"], "id", "worker"), ("number", "id", "worker"))
     render.section("Stays", render.folded(worker["stays"], "id", "reason"), ("number", "id", "reason"))
+
+
+def revoked(ended: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print a credential that has ended, what left its worker and what stays."""
+    render.facts(ended, ("name", "state", "group", "key", "generation", "decided_by"))
+    render.section("Moved", render.folded(ended["moved"], "id", "worker"), ("number", "id", "worker"))
+    render.section("Stays", render.folded(ended["stays"], "id", "reason"), ("number", "id", "reason"))

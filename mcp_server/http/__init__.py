@@ -6,6 +6,7 @@ admission -> auth  Host, Origin, size and credentials (cookies: those of a brows
                    under way
 app                what answers: routes (operations), streams -> message_stream, log_stream (events, written by sse),
                    pictures, pages, metrics (written by exposition), console, browser (signing in to it), site, /mcp
+sockets            the WebSocket on which workers of other machines join
 forwarded          what trusted proxies say of their clients; how many requests of one client are under way
 arguments          path, query and body of a request as the arguments of an operation; replays: its Idempotency-Key
 problems, openapi  faults, and the description of all of it

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from core import errors
 from mcp_server import loopback
-from mcp_server.http import auth, cookies, problems
+from mcp_server.http import auth, cookies, problems, sockets
 from mcp_server.http.arriving import Arriving, Body
 from mcp_server.http.forwarded import Proxies, Shares
 
@@ -64,8 +64,10 @@ class Admission:
         arriving: Arriving | None = None,
         proxies: Proxies | None = None,
         shares: Shares | None = None,
+        workers: sockets.Workers | None = None,
     ) -> None:
         self._app = app
+        self._workers = workers
         self._proxies = Proxies() if proxies is None else proxies
         self._shares = Shares() if shares is None else shares
         self._arriving = Arriving() if arriving is None else arriving
@@ -77,8 +79,8 @@ class Admission:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008, "reason": "This server has no WebSockets."})
+        if scope["type"] == "websocket":
+            await self._admit_worker(scope, receive, send)
             return
         # A parser may leave blanks around a header value; they are not part of it (RFC 9110, 5.5).
         scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
@@ -91,6 +93,22 @@ class Admission:
                 await self._admit(scope, receive, send)
         except errors.RateLimited as error:
             await problems.response(error)(scope, receive, send)
+
+    async def _admit_worker(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a worker of another machine through to where it proves itself; a web page is none."""
+        if self._proxies:
+            self._proxies.placed(scope)
+        refusal = self._refuse_host(scope["headers"])
+        if refusal is None and any(name == b"origin" for name, _ in scope["headers"]):
+            refusal = 403, errors.Forbidden("Web pages are no workers.")
+        if refusal is None and (self._workers is None or scope["path"] != sockets.PATH):
+            refusal = 404, errors.NotFound("There is no WebSocket here.")
+        if refusal is not None:
+            await receive()  # websocket.connect
+            await sockets.refuse(send, *refusal)
+            return
+        assert self._workers is not None
+        await self._workers(scope, receive, send)
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope["headers"]
@@ -134,7 +152,7 @@ class Admission:
             if body is not None:
                 body.close()
 
-    def _refuse(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, errors.SluiceError] | None:
+    def _refuse_host(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, errors.SluiceError] | None:
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1:
             return 400, errors.InvalidParams("A request carries exactly one Host header.")
@@ -145,6 +163,13 @@ class Admission:
                 f"This server does not answer to the host {errors.shorten(host, 80)}.",
                 hint="Call it by an address it listens on, or start it with --allow-host NAME.",
             )
+        return None
+
+    def _refuse(self, headers: list[tuple[bytes, bytes]]) -> tuple[int, errors.SluiceError] | None:
+        refusal = self._refuse_host(headers)
+        if refusal is not None:
+            return refusal
+        host = next(value for name, value in headers if name == b"host").decode("latin-1").lower()
         origins = [value.decode("latin-1").lower() for name, value in headers if name == b"origin"]
         if any(not self._origin_allowed(origin, host) for origin in origins):
             return 403, errors.Forbidden(
@@ -152,7 +177,7 @@ class Admission:
                 hint="Start the server with --allow-origin ORIGIN if that page is yours.",
             )
         if any(name == b"upgrade" and b"websocket" in value.lower() for name, value in headers):
-            return 400, errors.InvalidParams("This server has no WebSockets.", hint="Streams are server-sent events.")
+            return 400, errors.InvalidParams("This is no WebSocket.", hint="Streams are server-sent events.")
         return None
 
     def _origin_allowed(self, origin: str, host: str) -> bool:

@@ -40,6 +40,7 @@ from mcp_server.http import (
     routes,
     sessions,
     site,
+    sockets,
     streams,
 )
 
@@ -62,6 +63,7 @@ def create(
     connections: int = arriving.CONNECTIONS,
     proxies: forwarded.Proxies | None = None,
     shares: forwarded.Shares | None = None,
+    meet: sockets.Meet | None = None,
 ) -> admission.Admission:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
@@ -69,6 +71,7 @@ def create(
     `connections` is how many of them there may be, of which one user gets a share.
     `trouble` tells /health what keeps the engine from its work, `readiness` /ready whether it takes any now.
     `proxies` are believed about whose requests they hand on, and `shares` counts those.
+    `meet` works with workers of other machines that come to this server; without it none do.
     `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
     counts = metrics.Metrics()
@@ -162,6 +165,7 @@ def create(
         arriving=arriving.Arriving(connections),
         proxies=proxies,
         shares=shares,
+        workers=None if meet is None else sockets.Workers(meet),
     )
 
 

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from core import accepting
+from mcp_server.http import sockets
 
 MAX_HEAD_BYTES = 64 * 1024
 REQUEST_SECONDS = 120.0  # from the head of a request to its last byte
@@ -167,6 +168,8 @@ class Connection(HttpToolsProtocol):
             end = self._end(data, start)
             self._parse(data if end - start == size else data[start:end])
             start = end
+            if self.transport.get_protocol() is not self:  # it is a socket now, and its client waits for the answer
+                return
         if self.transport.is_closing():
             return
         if self._in_head:
@@ -208,6 +211,18 @@ class Connection(HttpToolsProtocol):
         if not self._rest and self._in_head:
             self.flow.resume_reading()
 
+    def _should_upgrade_to_ws(self) -> bool:
+        """Only where there is a socket; everywhere else such a request is answered like others."""
+        return self.url.partition(b"?")[0] == sockets.PATH.encode()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._whole()
+        self._all_unread.remove(self)
+        super().handle_websocket_upgrade()
+        upgraded = self.transport.get_protocol()
+        assert isinstance(upgraded, sockets.Socket)
+        upgraded.belongs_to(self.guest)
+
     def on_headers_complete(self) -> None:
         self._in_head, self._head, self._body, self._length = False, 0, 0, None
         self.guest.works()
@@ -219,6 +234,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_head, self._head = True, 0
+        if self.parser.should_upgrade() and self._should_upgrade():
+            return  # it has no cycle: what was a request becomes a socket
         super().on_message_complete()
         if self.cycle.response_complete:
             self.guest.waits()

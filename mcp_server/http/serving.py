@@ -15,6 +15,7 @@ import uvicorn
 
 from core import accepting, errors
 from core.settings import Settings
+from mcp_server.http import sockets
 from mcp_server.http.connection import Connection, Unread
 from mcp_server.http.forwarded import Proxies
 
@@ -130,7 +131,10 @@ async def running(
     """
     config = uvicorn.Config(
         app,
-        ws="none",
+        ws=sockets.Socket,
+        ws_max_size=sockets.MOST_BYTES,
+        ws_per_message_deflate=False,  # what is sealed does not get smaller
+        ws_ping_interval=None,  # the two ends have a pulse of their own
         lifespan="on",
         log_config=None,
         access_log=False,

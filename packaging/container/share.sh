@@ -1,8 +1,8 @@
 #!/bin/sh
-# What the services of compose.yaml have to have of each other: sluice-share certificate|key
+# What the services of compose.yaml have to have of each other: sluice-share certificate|token
 #
 # certificate  of the NATS server, signed by itself, made once; its key is for that server alone
-# key          the worker key, out of the engine's home, which no worker sees
+# token        that lets the two workers into the group etl, made once
 set -eu
 umask 077
 tls=${SLUICE_TLS:-/var/lib/sluice-tls} share=${SLUICE_SHARE:-/var/lib/sluice-share}
@@ -19,12 +19,15 @@ case $1 in
     cat /etc/ssl/certs/ca-certificates.crt "$tls/nats.crt" >"$share/trusted.new"
     mv "$share/trusted.new" "$share/trusted.crt"
     ;;
-  key)
-    cp "${SLUICE_HOME:-/var/lib/sluice/home}/worker.key" "$share/worker.new"
-    mv "$share/worker.new" "$share/worker.key"
+  token)
+    if [ ! -e "$share/token" ]; then
+      sluice group show etl >/dev/null 2>&1 || sluice group create etl --admit default
+      sluice worker-token create --group etl --uses 2 --approval auto >"$share/token.new"
+      mv "$share/token.new" "$share/token"
+    fi
     ;;
   *)
-    echo "usage: sluice-share certificate|key" >&2
+    echo "usage: sluice-share certificate|token" >&2
     exit 2
     ;;
 esac

@@ -350,15 +350,17 @@ async def test_a_worker_of_another_machine_does_not_give_its_key_away(tmp_path: 
     with nats.running() as bus, anyio.fail_after(120):
         flags = ["--workers", "0", "--nats", bus.url]
         async with serving(tmp_path, *flags, cwd=tmp_path) as (url, token):
-            key = tmp_path / "machine" / "worker.key"
-            key.write_bytes((tmp_path / "home" / "worker.key").read_bytes())
-            key.chmod(0o600)
+            key = tmp_path / "machine" / "token"
             roots = {"file_roots": f"{MINE}={tmp_path}/machine"}
             async with admin_of(url, token) as client:
                 operator = {"authorization": f"Bearer {token}"}
                 wanted = {"name": "edge", "tenants": [MINE]}
                 assert (await client.post("/api/worker-groups", json=wanted, headers=operator)).is_success
-            where = {"group": "edge", "cwd": tmp_path / "machine", **roots}
+                may = {"group": "edge", "can": ["files"]}
+                made = (await client.post("/api/worker-tokens", json=may, headers=operator)).json()
+            key.touch(mode=0o600)
+            key.write_text(made["token"])
+            where = {"cwd": tmp_path / "machine", **roots}
             async with (
                 external.machine(tmp_path / "edge", bus.url, key, **where) as edge,
                 admin_of(url, token) as client,
@@ -367,7 +369,13 @@ async def test_a_worker_of_another_machine_does_not_give_its_key_away(tmp_path: 
                 thief = Scene(tmp_path, client)
                 thief.own = tmp_path / "edge-data" / MINE
                 await _online(client)
-                for path in ("worker.key", key, "/etc/passwd", tmp_path / "edge" / "state"):
+                for path in (
+                    "token",
+                    key,
+                    tmp_path / "edge" / "edge-1.credential",
+                    "/etc/passwd",
+                    tmp_path / "edge" / "state",
+                ):
                     for hidden in (False, True):
                         await thief.read(path, hidden=hidden, group="edge")
                 assert thief.loot() == []

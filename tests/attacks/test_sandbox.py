@@ -102,7 +102,10 @@ def test_the_probe_finds_everything_open_without_a_sandbox(place: Path) -> None:
         command = [sys.executable, str(HERE / "probe.py"), *_aims(os.getpid(), place / "home", place)]
         told = json.loads(subprocess.run(command, cwd=place, capture_output=True, check=True).stdout)
     found = {name for name, became in told.items() if became == "OPEN"}
-    assert {"read worker.key", "link worker.key", "connect engine.sock", "read outside", "no_new_privs"} <= found
+    open_here = {"read worker.key", "link worker.key", "connect engine.sock", "read outside", "no_new_privs"}
+    if "NoNewPrivs:\t1" in Path("/proc/self/status").read_text(encoding="ascii"):
+        open_here.discard("no_new_privs")  # whoever runs the tests has closed it before
+    assert open_here <= found
     changed = {"chmod worker.key", "chown worker.key", "times worker.key", "chmod by /proc through a handle worker.key"}
     assert changed <= found and {"make setuid", "give setgid", "give writing"} <= found
     assert told["chmod through a handle worker.key"] == told["times through a handle worker.key"] == "EBADF"

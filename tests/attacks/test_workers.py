@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,9 +15,8 @@ import pytest
 
 from core import channel, errors
 from core.engine import Engine
-from core.external import nats
-from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
 from core.external.tunnel import Tunnel
+from core.external.ways import ByCredential, OverNats
 from core.model import frames
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.states import WorkloadState
@@ -54,49 +52,28 @@ T = TypeVar("T", bound=frames.Frame)
 
 
 class Thief:
-    """Somebody with a copy of the worker key and a program of their own in place of a worker."""
+    """Somebody who owns the machine of a worker, and runs a program of their own in its place."""
 
-    def __init__(self, key: Path, url: str, group: str) -> None:
-        self.key = WorkerKey(key.read_bytes().strip())
-        self.url = url
-        self.group = group
+    def __init__(self, token: Path, url: str) -> None:
         self.heard: list[frames.Frame] = []
         self.link: channel.Channel
         self.over = asyncio.Event()
+        held = token.with_name("thief.credential")
+        self.way = ByCredential(
+            OverNats(url), held, token=token.read_text, name="thief", host="thief", slots=64, told=print
+        )
 
-    async def join(self, name: str = "thief") -> None:
+    async def join(self) -> None:
         """Raises what the engine refuses with."""
-        self.wire = await nats.connect(self.url, "thief")
-        ours, session = os.urandom(RANDOM_BYTES), os.urandom(16).hex()
-        subject = f"sluice.{self.key.installation}.{session}"
-        inbox = await self.wire.listen(f"{subject}.worker")
-        asked = {
-            "protocol": frames.PROTOCOL,
-            "random": ours.hex(),
-            "session": session,
-            "name": name,
-            "group": self.group,
-            "slots": 64,
-        }
-        data = await self.wire.ask(f"sluice.{self.key.installation}.join", self.key.seal(asked, b"join"), 10)
-        assert data is not None
-        letter = self.key.open(data, b"welcome" + ours.hex().encode())
-        assert letter is not None
-        if "error" in letter:
-            raise errors.from_dict(letter["error"])
-        of_worker, of_engine = self.key.session(ours, bytes.fromhex(letter["random"]))
+        session = await self.way.join()
         near, far = socket.socketpair()
-
-        async def send(record: bytes) -> None:
-            await self.wire.send(f"{subject}.engine", record)
-
-        records = Records(sends=of_worker, receives=of_engine)
-        tunnel = Tunnel(far, records, send, inbox.take, beat_seconds=0.2, chunk_bytes=self.wire.chunk_bytes)
+        line = session.line
+        tunnel = Tunnel(far, session.records, line.send, line.take, beat_seconds=0.2, chunk_bytes=line.chunk_bytes)
         self.running = asyncio.create_task(tunnel.run())
         self.link = await channel.over_socket(
             near, codec=frames.OF_ENGINE, on_frame=self.heard.append, on_close=lambda _: self.over.set()
         )
-        self.say(frames.Hello(name))
+        self.say(frames.Hello("thief"))
 
     def say(self, frame: frames.Frame) -> None:
         self.link.send(frames.encode(frame))
@@ -105,20 +82,25 @@ class Thief:
         self.link.abort()
         self.running.cancel()
         await asyncio.gather(self.running, return_exceptions=True)
-        await self.wire.close()
+        await self.way.close()
 
     def told(self, kind: type[T]) -> list[T]:
         return [frame for frame in self.heard if isinstance(frame, kind)]
 
 
-async def test_a_stolen_worker_key_opens_no_group_that_does_not_name_its_tenants(
+async def _thief(engine: Engine, bus: server.Server, place: Path, group: str = "edge") -> Thief:
+    return Thief(await rig.token(engine, place / "token", group=group), bus.url)
+
+
+async def test_a_token_opens_no_group_that_does_not_name_its_tenants(
     engine: Engine, bus: server.Server, tmp_path: Path
 ) -> None:
-    for group, said in (("default", "admits every tenant"), ("nowhere", "There is no worker group")):
-        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, group)
-        with pytest.raises(errors.Forbidden, match=said):
-            await thief.join()
-        await thief.wire.close()
+    thief = await _thief(engine, bus, tmp_path, "default")
+    with pytest.raises(errors.Forbidden, match="admits every tenant"):
+        await thief.join()
+    await thief.way.close()
+    with pytest.raises(errors.NotFound, match="There is no worker group"):
+        await _thief(engine, bus, tmp_path, "nowhere")
 
 
 async def test_a_foreign_worker_is_given_nothing_of_tenants_that_its_group_does_not_admit(
@@ -134,7 +116,7 @@ async def test_a_foreign_worker_is_given_nothing_of_tenants_that_its_group_does_
         await engine.call("job_deploy", {"name": "listens"}, ADMIN)
         await engine.call("secret_set", {"name": "token", "value": "evils-own"}, EVIL)
         await engine.call("job_put", {"document": LISTENER}, EVIL)
-        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, "edge")
+        thief = await _thief(engine, bus, tmp_path)
         await thief.join()
         await rig.online(engine, "thief")
         await engine.call("job_deploy", {"name": "listens", "worker_group": "edge", "wait_seconds": 0}, EVIL)
@@ -214,7 +196,7 @@ async def test_a_worker_that_speaks_for_a_workload_of_others_is_not_heard(
     with anyio.fail_after(60):
         await engine.call("worker_group_create", {"name": "edge", "tenants": ["evil"]}, ADMIN)
         await rig.publish(engine)
-        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, "edge")
+        thief = await _thief(engine, bus, tmp_path)
         await thief.join()
         await rig.online(engine, "thief")
         thief.say(what)
@@ -236,7 +218,7 @@ async def test_a_worker_reaches_no_keys_and_no_deliveries_of_others(
     with anyio.fail_after(60):
         await engine.call("worker_group_create", {"name": "edge", "tenants": ["evil"]}, ADMIN)
         await rig.publish(engine)
-        thief = Thief(tmp_path / "engine" / "worker.key", bus.url, "edge")
+        thief = await _thief(engine, bus, tmp_path)
         await thief.join()
         await rig.online(engine, "thief")
         (local,) = (worker for worker in engine.fleet.workers.values() if worker.pid)
@@ -258,9 +240,9 @@ async def test_a_machine_that_stood_still_runs_nothing_of_its_backlog(
 ) -> None:
     """Whoever wakes up after its lease finds what it had given to another worker, which has run it."""
     places = {name: tmp_path / name / "objects" for name in ("edge-1", "edge-2")}
-    key = tmp_path / "engine" / "worker.key"
     with anyio.fail_after(90):
         await engine.call("worker_group_create", {"name": "edge", "tenants": [ADMIN.tenant]}, ADMIN)
+        key = await rig.token(engine, tmp_path / "token", group="edge", can=["files"])
         for name, place in places.items():
             place.mkdir(parents=True)
             await engine.call("context_set", _context(name, str(place)), ADMIN)

@@ -30,13 +30,13 @@ SPRING = [
     Night("Europe/Berlin", "2026-03-29T01:00", 60),
     Night("America/New_York", "2026-03-08T07:00", 60),
     Night("Australia/Lord_Howe", "2026-10-03T15:30", 30),
-    Night("America/Havana", "2026-03-08T05:00", 60),
+    Night("America/Havana", "2025-03-09T05:00", 60),
 ]
 AUTUMN = [
     Night("Europe/Berlin", "2026-10-25T01:00", -60),
     Night("America/New_York", "2026-11-01T06:00", -60),
     Night("Australia/Lord_Howe", "2026-04-04T15:00", -30),
-    Night("America/Havana", "2026-11-01T05:00", -60),
+    Night("America/Havana", "2025-11-02T05:00", -60),  # a year whose rules do not change any more
 ]
 
 

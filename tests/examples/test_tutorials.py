@@ -18,7 +18,6 @@ import pytest
 
 from mcp_server.cli import stage
 from tests import waiting
-from tests.external import server
 
 pytestmark = pytest.mark.anyio
 DOCS = Path(__file__).parents[2] / "docs"
@@ -79,32 +78,32 @@ async def test_a_tutorial_does_what_it_says(scene: stage.Stage, tmp_path: Path, 
 
 
 async def test_a_worker_on_another_machine(tmp_path: Path) -> None:
-    """Its three programs run beside the page, as in terminals of their own."""
+    """Its two programs run beside the page, as in terminals of their own."""
     text = (DOCS / "external-worker.md").read_text(encoding="utf-8")
     lines = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
-    assert [line.split()[:2] for line in lines] == [["nats-server", "-a"], ["sluice", "serve"], ["sluice", "worker"]]
+    assert [line.split()[:2] for line in lines] == [["sluice", "serve"], ["sluice", "worker"]]
     home = tmp_path / "home"
     worker = text.index("$ sluice worker")
     begin = text.rindex("\n## ", 0, worker)
-    with server.running() as bus, anyio.fail_after(150):
-        serve = lines[1].replace("nats://127.0.0.1:4222", bus.url) + " --port 0 --workers 0"
-        with program(serve, home, tmp_path, "listens on"):
+    with anyio.fail_after(150):
+        with program(lines[0].replace("3000", "0") + " --workers 0", home, tmp_path, "listens on") as log:
+            address = re.findall(r"listens on (\S+)", log.read_text(encoding="utf-8"))[0]
             await type_in(text[:begin], home, tmp_path)
-            join = lines[2].replace("nats://127.0.0.1:4222", bus.url).replace("worker.key", str(home / "worker.key"))
+            join = lines[1].replace("http://127.0.0.1:3000", address)
             with program(join, home, tmp_path, "has joined"):
                 await type_in(text[begin:], home, tmp_path)
 
 
 @contextmanager
-def program(line: str, home: Path, place: Path, says: str) -> Iterator[None]:
-    """A line that runs for long, from when it has said something until it is no longer needed."""
+def program(line: str, home: Path, place: Path, says: str) -> Iterator[Path]:
+    """A line that runs for long, from when it has said something until it is no longer needed; the file with that."""
     log = place / f"{line.split()[1]}.log"
     with log.open("wb") as out:
         running = subprocess.Popen(line.split(), cwd=place, env=surroundings(home), stdout=out, stderr=out)
     try:
         waiting.until_now(lambda: any(says in one for one in waiting.lines(log)) or running.poll() is not None)
         assert running.poll() is None, log.read_text(encoding="utf-8")
-        yield
+        yield log
     finally:
         running.send_signal(signal.SIGTERM)
         running.wait(timeout=30)

@@ -67,10 +67,13 @@ async def machine(
     cwd: Path | None = None,
     **settings: str,
 ) -> AsyncIterator[Machine]:
-    """A worker that runs while the body does; then it is killed, if it has not ended."""
+    """A worker that runs while the body does; then it is killed, if it has not ended. `key` is the file of a token, or
+    with .key a copy of that of the installation, for which alone `group` says anything."""
     environment = {**os.environ, **{f"SLUICE_{key.upper()}": value for key, value in settings.items()}}
     program = str(Path(sys.executable).with_name("sluice"))
-    flags = ["--nats", url, "--home", str(home), "--key-file", str(key), "--name", name, "--group", group]
+    flags = ["--url", url, "--home", str(home), "--token-file", str(key), "--name", name]
+    if key.suffix == ".key":  # a copy of the key of the installation
+        flags = ["--nats", url, "--home", str(home), "--key-file", str(key), "--name", name, "--group", group]
     process = await asyncio.create_subprocess_exec(
         program,
         "worker",
@@ -90,6 +93,20 @@ async def machine(
             process.kill()
         with anyio.fail_after(20, shield=True):
             await made.ended()
+
+
+async def token(engine: Engine, file: Path, **wanted: Any) -> Path:
+    """A file with a token that lets as many workers in as a test has; `wanted` says otherwise."""
+    wanted = {"uses": 100, "approval": "auto", **wanted}
+    made = await engine.call("worker_token_create", wanted, ADMIN)
+    keep(file, made["token"])
+    return file
+
+
+def keep(file: Path, text: str) -> None:
+    """Write a secret as its readers want it: for nobody else."""
+    file.touch(mode=0o600)
+    file.write_text(text)
 
 
 async def admit(engine: Engine, *tenants: str) -> None:

@@ -51,7 +51,7 @@ async def machines(
     engine: Engine, tmp_path: Path, url: str, *names: str, **settings: str
 ) -> AsyncIterator[dict[str, rig.Machine]]:
     async with AsyncExitStack() as stack:
-        key = tmp_path / "engine" / "worker.key"
+        key = await rig.token(engine, tmp_path / "token")
         yield {
             name: await stack.enter_async_context(rig.machine(tmp_path / name, url, key, name, **settings))
             for name in names

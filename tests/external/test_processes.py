@@ -1,4 +1,4 @@
-"""The commands as a person types them: `sluice serve --nats`, `sluice worker --nats`, and a look at it."""
+"""The commands as a person types them: `sluice serve --nats`, `sluice worker --url`, and a look at it."""
 
 from __future__ import annotations
 
@@ -42,27 +42,32 @@ async def test_an_engine_and_a_worker_with_their_commands(tmp_path: Path) -> Non
         try:
             while b"listens on" not in await serve.stderr.readline():
                 assert serve.returncode is None
-            key = home / "worker.key"
-            async with rig.machine(tmp_path / "early", bus.url, key) as early:
-                assert await early.ended() == codes.REFUSED
-                assert "sluice group" in "".join(early.said), "it says how to let it in"
+            key = tmp_path / "token"
+            key.touch(mode=0o600)
+            code, refused = await sluice(home, "worker-token", "create", "--group", "edge")
+            assert (code, refused["error"]["code"]) == (codes.FAILED, "not_found")
+            assert "sluice group create edge" in refused["error"]["hint"]
             code, _ = await sluice(home, "group", "create", "edge", "--admit", "default")
             assert code == 0
-            async with rig.machine(tmp_path / "edge", bus.url, key, group="edge") as edge:
+            _, made = await sluice(home, "worker-token", "create", "--group", "edge")
+            key.write_text(made["token"])
+            async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
                 await edge.says("has joined")
                 while True:
                     code, listed = await sluice(home, "worker", "list", "--state", "online")
                     if listed["items"]:
                         break
                 assert (code, listed["items"][0]["kind"]) == (0, "external")
-                assert (home / "worker.key").stat().st_mode & 0o777 == 0o600
+                assert (home / "engine.identity").stat().st_mode & 0o777 == 0o600
+                assert (tmp_path / "edge" / "edge-1.credential").stat().st_mode & 0o777 == 0o600
+                assert not (home / "worker.key").exists(), "only whoever asks for it has one"
                 edge.signal(signal.SIGTERM)
                 assert await edge.ended() == 0
             while True:
                 code, removed = await sluice(home, "worker", "remove", "edge-1")
                 if code == 0:
                     break
-                assert removed["code"] == "busy", removed
+                assert removed["error"]["code"] == "busy", removed
             assert (await sluice(home, "worker", "list"))[1]["items"] == []
         finally:
             serve.terminate()

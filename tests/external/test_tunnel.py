@@ -13,8 +13,9 @@ import anyio
 import pytest
 
 from core import clock
+from core.external.line import LineBroken
 from core.external.sealed import Records, WorkerKey
-from core.external.tunnel import GREETING, WINDOW_BYTES, Tunnel, WireBroken
+from core.external.tunnel import GREETING, WINDOW_BYTES, Tunnel
 from tests import waiting
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +36,7 @@ class Wire:
     def into(self, queue: asyncio.Queue[bytes]) -> Callable[[bytes], asyncio.Future[None]]:
         async def send(record: bytes) -> None:
             if self.broken:
-                raise WireBroken("cut")
+                raise LineBroken("cut")
             self.bytes += len(record)
             for one in self.passes(record):
                 queue.put_nowait(one)

@@ -16,7 +16,7 @@ import pytest
 from core import errors
 from core.engine import Engine
 from core.external import nats
-from core.external.sealed import WorkerKey
+from core.external.identity import installation
 from mcp_server.cli import codes
 from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
@@ -39,12 +39,16 @@ async def engine(tmp_path: Path, bus: server.Server) -> AsyncIterator[Engine]:
 
 
 @pytest.fixture
-def key(tmp_path: Path) -> Path:
-    return tmp_path / "engine" / "worker.key"
+async def key(tmp_path: Path, engine: Engine) -> Path:
+    return await rig.token(engine, tmp_path / "token")
+
+
+def token_of(key: Path) -> str:
+    return key.read_text()
 
 
 def installation_of(key: Path) -> str:
-    return WorkerKey(key.read_bytes().strip()).installation
+    return installation(token_of(key).rpartition("_")[2])
 
 
 async def test_a_worker_joins_and_runs_what_is_asked(
@@ -124,19 +128,18 @@ async def test_what_is_accepted_while_nats_is_away_runs_when_it_is_back(
             for _ in range(3):
                 bus.kill()
                 records = [asyncio.create_task(rig.invoke(engine)) for _ in range(20)]
-                await waiting.until(lambda: engine.gateway is not None and not engine.gateway.connected)
+                await waiting.until(lambda: engine.broker is not None and not engine.broker.connected)
                 bus.start()
                 assert {(await record)["state"] for record in records} == {"succeeded"}
                 await rig.online(engine)
 
 
-async def test_a_new_engine_finds_its_workers_again_and_moves_nothing(
-    tmp_path: Path, bus: server.Server, key: Path
-) -> None:
+async def test_a_new_engine_finds_its_workers_again_and_moves_nothing(tmp_path: Path, bus: server.Server) -> None:
     home = tmp_path / "engine"
     with anyio.fail_after(90):
         async with engine_on(home, workers=0, nats=bus.url, **rig.FAST) as engine:
-            await rig.admit(engine)  # the key is there by now
+            await rig.admit(engine)
+            key = await rig.token(engine, tmp_path / "token")
         async with rig.machine(tmp_path / "edge", bus.url, key):
             for first in (True, False):
                 async with engine_on(home, workers=0, nats=bus.url, **rig.FAST) as engine:
@@ -166,7 +169,7 @@ async def test_a_worker_that_joins_while_the_server_does_not_answer_tries_again(
 
 
 async def test_an_engine_that_ends_while_a_worker_joins_leaves_no_socket(
-    tmp_path: Path, bus: server.Server, key: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bus: server.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joining = asyncio.Event()
     real = nats.Wire.listen
@@ -182,6 +185,7 @@ async def test_an_engine_that_ends_while_a_worker_joins_leaves_no_socket(
     with anyio.fail_after(60):
         async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as engine:
             await rig.admit(engine)
+            key = await rig.token(engine, tmp_path / "token")
             async with rig.machine(tmp_path / "edge", bus.url, key):
                 await joining.wait()
     gc.collect()
@@ -189,7 +193,7 @@ async def test_an_engine_that_ends_while_a_worker_joins_leaves_no_socket(
 
 
 async def test_an_engine_that_ends_lets_no_worker_in(
-    tmp_path: Path, bus: server.Server, key: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bus: server.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not while it waits for its own, and not one whose join was under way when it began to end."""
     joining, ending = asyncio.Event(), asyncio.Event()
@@ -205,6 +209,7 @@ async def test_an_engine_that_ends_lets_no_worker_in(
     with anyio.fail_after(60):
         async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **rig.FAST) as engine:
             await rig.admit(engine)
+            key = await rig.token(engine, tmp_path / "token")
             async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
                 await joining.wait()
                 await engine.fleet.stop()
@@ -213,26 +218,28 @@ async def test_an_engine_that_ends_lets_no_worker_in(
             assert engine.fleet.workers == {}
 
 
-async def test_a_second_worker_of_the_same_name_waits_until_the_first_has_gone(
+async def test_a_second_worker_of_the_same_name_is_refused(
     engine: Engine, bus: server.Server, key: Path, tmp_path: Path
 ) -> None:
     with anyio.fail_after(60):
-        async with rig.machine(tmp_path / "one", bus.url, key) as first:
+        async with rig.machine(tmp_path / "one", bus.url, key):
             await rig.online(engine)
             async with rig.machine(tmp_path / "two", bus.url, key) as second:
-                await second.says("is connected already")
-                first.process.kill()
-                await second.says("has joined")
-            assert len(engine.fleet.workers) == 1, "it is the same worker"
+                assert await second.ended() == codes.REFUSED
+            assert "There is a worker edge-1 already" in "".join(second.said)
+            assert engine.fleet.workers["edge-1"].online
 
 
-async def test_whoever_lacks_the_key_is_not_answered(engine: Engine, bus: server.Server, tmp_path: Path) -> None:
-    wrong = tmp_path / "wrong.key"
-    wrong.write_text("x" * 64)
-    wrong.chmod(0o600)
+async def test_whoever_lacks_a_token_is_refused(engine: Engine, bus: server.Server, key: Path, tmp_path: Path) -> None:
+    text, wrong = token_of(key), tmp_path / "wrong"
     with anyio.fail_after(60):
+        rig.keep(wrong, text.replace(text.split("_")[2], "0" * 64))
         async with rig.machine(tmp_path / "edge", bus.url, wrong) as edge:
-            await edge.says("No engine answers")
+            assert await edge.ended() == codes.REFUSED
+        assert "no token of this engine" in "".join(edge.said)
+        rig.keep(wrong, text[:-32] + "0" * 32)
+        async with rig.machine(tmp_path / "other", bus.url, wrong) as edge:
+            await edge.says("The engine of this worker does not answer.")
     assert engine.fleet.worker_rows() == []
 
 
@@ -248,9 +255,9 @@ async def test_foreign_messages_on_the_subjects_are_dropped(
             overheard = await stranger.listen(f"sluice.{installation}.>")
             running = asyncio.create_task(rig.invoke(engine))
             record = await overheard.take()
-            for side in ("engine", "worker", "join"):
+            for side in ("engine", "worker", "meet"):
                 for noise in (b"", b"{}", bytes(100_000), record, record[:-1] + b"!"):
-                    for name in ("join", f"*.{side}", "x.engine"):
+                    for name in ("meet", "join", f"*.{side}", "x.engine"):
                         if "*" not in name:
                             await stranger.send(f"sluice.{installation}.{name}", noise)
             assert (await running)["state"] == "succeeded"
@@ -281,10 +288,11 @@ async def test_secrets_and_params_are_not_readable_on_the_wire(
 
 
 async def test_a_license_without_external_workers_refuses_the_join_in_plain_words(
-    tmp_path: Path, bus: server.Server, key: Path
+    tmp_path: Path, bus: server.Server
 ) -> None:
     with anyio.fail_after(60):
-        async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, edition="community", **rig.FAST):
+        async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, edition="community", **rig.FAST) as engine:
+            key = await rig.token(engine, tmp_path / "token")
             async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
                 assert await edge.ended() == codes.REFUSED
     said = "".join(edge.said)
@@ -321,7 +329,8 @@ async def test_a_job_on_a_machine_uses_the_limits_of_that_machine(
             assert "exec" in refused["workloads"][0]["reason"]
         await rig.lost(engine)
         await engine.call("worker_remove", {"name": "edge-1"}, ADMIN)
-        async with rig.machine(tmp_path / "free", bus.url, key, "edge-2", allow_exec="true"):
+        free = await rig.token(engine, tmp_path / "free-token", can=["exec"])
+        async with rig.machine(tmp_path / "free", bus.url, free, "edge-2", allow_exec="true"):
             await rig.online(engine, "edge-2")
             await engine.call("job_undeploy", {"name": "hello"}, ADMIN)
             await deploy(engine, document)

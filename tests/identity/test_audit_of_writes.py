@@ -22,6 +22,7 @@ import pytest
 
 from core import errors
 from core.engine import Engine
+from core.model.enrolment import TOKEN_PATTERN
 from core.model.kv import Namespace
 from core.model.operation import Effect
 from core.model.principal import SYSTEM, Caller, Principal, Role, Surface
@@ -33,6 +34,7 @@ from core.workflows import packing
 from tests import test_license, waiting
 from tests.dsl import web
 from tests.engines import EXAMPLES, engine_on
+from tests.furnished import enrol
 from tests.operations import test_gitops as git
 from tests.portals import DOCUMENTS, ticks
 from tests.triggers.rig import SILENT
@@ -87,7 +89,7 @@ IN_STEPS = {
     **{(f"gitops_{action}", "deployments"): "as for an apply" for action in ("apply", "promote", "rollback")},
 }  # fmt: skip
 AUDIT = "audit"
-MADE_AT_FIRST_USE = {"jwt.key", "secrets.key"}
+MADE_AT_FIRST_USE = {"jwt.key", "secrets.key", "engine.identity"}
 OF_TENANTS = {
     "tokens": "each has its tenants, and grants.py keeps its maker within their own",
     "callback_targets": "by the invocation that they are called back for",
@@ -256,7 +258,7 @@ class Calls:
     async def _opens(self, text: str) -> bool:
         """Whether a text holds something that the doors would take as a credential."""
         for word in re.findall(r"[\w.-]{20,4096}", text):
-            if self._engine.links.knows(word):
+            if self._engine.links.knows(word) or re.fullmatch(TOKEN_PATTERN, word):
                 return True
             try:
                 await self._engine.call("token_verify", {"token": word}, SYSTEM)
@@ -360,6 +362,11 @@ async def _administration(do: Calls, engine: Engine) -> None:
     await do("worker_update", name="local-2", group="default")
     await do("worker_group_delete", name="etl")
     await do("worker_remove", name="edge-1")
+    token = await do("worker_token_create", uses=2)
+    await enrol(engine, token["token"])
+    await do("worker_approve", name="edge-1")
+    await do("worker_revoke", name="edge-1")
+    await do("worker_token_revoke", id=token["id"])
     made = await do("token_create", username="bob", tenants=["tenant-a"])
     principal = Principal("bob", Role.USER, ("tenant-a",), credential=made["id"])
     await do("token_mint", as_=Caller(principal, "tenant-a", Surface.HTTP))

@@ -64,30 +64,54 @@ def test_no_service_may_more_than_another_and_workers_see_nothing_of_the_home(se
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         mounted = {volume.partition(":")[0] for volume in service["volumes"]}
-        assert ("engine" in mounted) == (name in ("engine", "key")), name
+        assert ("engine" in mounted) == (name in ("engine", "token")), name
         assert ("tls" in mounted) == (name in ("certificate", "nats")), name
     (port,) = services["engine"]["ports"]
     assert port.startswith("127.0.0.1:")
 
 
-def test_the_certificate_and_the_key_are_handed_on_for_their_account_alone(tmp_path: Path) -> None:
+def _shared(places: dict[str, Path], what: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **{f"SLUICE_{name.upper()}": str(place) for name, place in places.items()}}
+    environment["PATH"] = path + environment["PATH"]
+    return subprocess.run(["sh", CONTAINER / "share.sh", what], env=environment, capture_output=True, text=True)
+
+
+def test_the_certificate_is_made_once_and_handed_on_for_its_account_alone(tmp_path: Path) -> None:
     if not Path("/etc/ssl/certs/ca-certificates.crt").exists():
         pytest.skip("ca-certificates is not installed")
-    places = {name: tmp_path / name for name in ("tls", "share", "home")}
+    places = {name: tmp_path / name for name in ("tls", "share")}
     for place in places.values():
         place.mkdir()
-    (places["home"] / "worker.key").write_text("a key")
-    environment = {**os.environ, **{f"SLUICE_{name.upper()}": str(place) for name, place in places.items()}}
-    share = CONTAINER / "share.sh"
-    for what in ("certificate", "key", "certificate"):
-        done = subprocess.run(["sh", share, what], env=environment, capture_output=True, text=True)
+    made = []
+    for _ in range(2):
+        done = _shared(places, "certificate")
         assert done.returncode == 0, done.stderr
-        first = (places["tls"] / "nats.crt").read_text()
-    assert (places["share"] / "trusted.crt").read_text().endswith(first), "it is made once"
+        made.append((places["tls"] / "nats.crt").read_text())
+    assert made[0] == made[1]
+    assert (places["share"] / "trusted.crt").read_text().endswith(made[0])
     assert (places["tls"] / "nats.key").stat().st_mode & 0o777 == 0o600
-    assert sorted(path.name for path in places["share"].iterdir()) == ["trusted.crt", "worker.key"]
-    assert (places["share"] / "worker.key").stat().st_mode & 0o777 == 0o600
-    assert subprocess.run(["sh", share, "nothing"], env=environment, capture_output=True).returncode == 2
+    assert [path.name for path in places["share"].iterdir()] == ["trusted.crt"]
+    assert _shared(places, "nothing").returncode == 2
+
+
+def test_the_token_is_made_once_and_handed_on_for_its_account_alone(tmp_path: Path) -> None:
+    """What it types is tried in .ci/container; here `sluice` is a program that notes what was typed."""
+    said = tmp_path / "said"
+    (tmp_path / "bin").mkdir()
+    sluice = tmp_path / "bin" / "sluice"
+    sluice.write_text(
+        f'#!/bin/sh\necho "$@" >>{said}\ncase "$*" in group\\ show*) exit 1;; worker-token*) echo slw_;; esac\n'
+    )
+    sluice.chmod(0o755)
+    (tmp_path / "share").mkdir()
+    for _ in range(2):
+        assert _shared({"share": tmp_path / "share"}, "token", f"{sluice.parent}:").returncode == 0
+    assert (tmp_path / "share" / "token").read_text() == "slw_\n"
+    assert (tmp_path / "share" / "token").stat().st_mode & 0o777 == 0o600
+    typed = said.read_text().splitlines()
+    assert [line.split()[:2] for line in typed] == [["group", "show"], ["group", "create"], ["worker-token", "create"]]
+    for line in typed:
+        main.build().parse_args(line.split(), exit_on_error=False, print_error=False)
 
 
 @pytest.mark.anyio

@@ -96,6 +96,7 @@ class Fleet:
         self.kills: Counter[Kind] = Counter()
         self.random = random.Random(seed)
         self._began = time.monotonic()
+        self.token = self._beside("token")  # that lets the machines in
 
     def _beside(self, name: str) -> Path:
         return self.home.parent / name
@@ -113,8 +114,8 @@ class Fleet:
 
     def start_machine(self, name: str) -> None:
         program = Path(sys.executable).with_name("sluice")
-        flags = ["--nats", self.bus.url, "--home", str(self._beside(name)), "--name", name, "--group", GROUP]
-        self._start(name, [str(program), "worker", *flags, "--key-file", str(self.home / "worker.key")])
+        flags = ["--url", self.bus.url, "--home", str(self._beside(name)), "--name", name]
+        self._start(name, [str(program), "worker", *flags, "--token-file", str(self.token)])
 
     def _start(self, name: str, command: list[str]) -> None:
         with self._beside(f"{name}.said").open("ab") as said:

@@ -30,6 +30,7 @@ async def _publish(fleet: Fleet) -> None:
         await engine.call("trigger_publish", definition, ADMIN)
         await deploy(engine, HANDLER, replicas=2)
         await engine.call("worker_group_create", {"name": GROUP, "tenants": [ADMIN.tenant]}, ADMIN)
+        await rig.token(engine, fleet.token, group=GROUP)
         for name in fleet.machines:
             fleet.start_machine(name)
         for name in fleet.machines:

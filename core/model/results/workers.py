@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, TypedDict
 
+from core.model.enrolment import Ability, EnrolmentState
 from core.model.results.basics import Row, Time
 from core.model.results.workloads import JobWorkload
 from core.model.states import WorkerState
@@ -116,3 +117,81 @@ class WorkerGroupDeleted(TypedDict):
 
     name: str
     deleted: bool
+
+
+class WorkerToken(Row):
+    """A token that lets workers in."""
+
+    id: str
+    group: str
+    name: str
+    """Of the worker that it is for; empty: whichever."""
+    tenants: list[str]
+    """Whose jobs the workers get; empty: all that the group admits."""
+    can: list[Ability]
+    slots: int
+    ephemeral: bool
+    uses: int
+    used: int
+    approval: Annotated[str, Literal["auto", "manual"]]
+    usable: bool
+    """Whether it still lets workers in."""
+    created_at: Time
+    created_by: str
+    expires_at: Time
+    revoked_at: Time | None
+
+
+class WorkerTokenCreated(WorkerToken):
+    """A token with its text, which is shown only now."""
+
+    token: str
+
+
+class WorkerCredential(Row):
+    """What a worker of another machine joins with."""
+
+    id: str
+    name: str
+    group: str
+    state: EnrolmentState
+    tenants: list[str]
+    """Whose jobs it gets; empty: all that the group admits."""
+    can: list[Ability]
+    slots: int
+    ephemeral: bool
+    key: str
+    """The fingerprint of its key, as the worker shows it."""
+    generation: int
+    """How many keys it has had."""
+    token: str
+    address: str
+    """From where it was asked for; empty: over NATS."""
+    created_at: Time
+    decided_at: Time | None
+    decided_by: str
+
+
+class WorkerRevoked(WorkerCredential):
+    """A credential that has ended, and what moved away from its worker."""
+
+    moved: list[Moved]
+    """Of this tenant."""
+    stays: list[Stays]
+    """Of this tenant."""
+    moved_in_all: int
+    """Of all tenants."""
+    stays_in_all: int
+
+
+class WorkerSecret(Row):
+    """A secret that a worker of another machine was given."""
+
+    tenant: str
+    secret: str
+    version: int
+    """The newest that it was given."""
+    changed: bool
+    """Whether it was set anew since, or is gone."""
+    first_given_at: Time
+    last_given_at: Time

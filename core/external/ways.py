@@ -1,0 +1,257 @@
+"""The ways by which a worker joins its engine: with a credential of its own over one of the wires, or with a copy of
+the key of the installation over NATS (shared_key)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from core import errors
+from core.external import credential, handshake, membership, nats, websocket
+from core.external.credential import Held
+from core.external.identity import installation
+from core.external.line import Line, LineBroken
+from core.external.membership import Admitted, Enrolled
+from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
+from core.model.enrolment import EnrolmentState, WorkerGrant
+from core.model.frames import PROTOCOL
+from core.model.worker_group import External
+
+ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What an engine has granted."""
+
+    line: Line
+    records: Records
+    name: str
+    group: str
+    heartbeat_seconds: float
+    drain_seconds: float
+    grant: WorkerGrant | None = None
+
+
+class Way(Protocol):
+    """Whoever has one closes it."""
+
+    @property
+    def installation(self) -> str:
+        """Names the engine in files."""
+
+    async def join(self) -> Session:
+        """Join. Raises Busy and TargetUnavailable when another try may do, and what it will not mend."""
+
+    async def close(self) -> None:
+        """Let go of what it keeps open."""
+
+
+class Wire(Protocol):
+    """What opens lines to an engine."""
+
+    async def open(self, engine: str) -> Line:
+        """A line to the engine with this fingerprint. Raises TargetUnavailable."""
+
+    async def close(self) -> None:
+        """Let go of what it keeps open."""
+
+
+class OverWebSocket:
+    """To the address of `sluice serve`; each line is a connection."""
+
+    def __init__(self, url: str, ca_file: Path | None) -> None:
+        """Raises InvalidParams."""
+        websocket.address(url)
+        self._url = url
+        self._tls = websocket.trust(url, ca_file)
+
+    async def open(self, engine: str) -> Line:
+        return await websocket.dial(self._url, self._tls)
+
+    async def close(self) -> None:
+        """Nothing is open between lines."""
+
+
+class OverNats:
+    """Over a NATS server, to which one connection is kept."""
+
+    def __init__(self, url: str) -> None:
+        """Raises TargetUnavailable without the extra `nats`."""
+        nats.require()
+        self._url = url
+        self._wire: nats.Wire | None = None
+
+    async def wire(self) -> nats.Wire:
+        """Raises TargetUnavailable."""
+        if self._wire is None:
+            self._wire = await nats.connect(self._url, "sluice worker")
+        return self._wire
+
+    async def open(self, engine: str) -> Line:
+        wire, name = await self.wire(), os.urandom(16).hex()
+        subject = f"sluice.{installation(engine)}.{name}"
+        line = await nats.line(wire, hears=f"{subject}.worker", speaks=f"{subject}.engine")
+        called = f"sluice.{installation(engine)}.meet"
+        if await wire.ask(called, name.encode(), ANSWER_SECONDS) is None:
+            await line.close()
+            raise errors.TargetUnavailable("The engine of this worker does not answer.", hint="Does it run?")
+        return line
+
+    async def close(self) -> None:
+        if self._wire is not None:
+            await self._wire.close()
+            self._wire = None
+
+
+class ByCredential:
+    """With the credential in a file, which a token is redeemed for when there is none."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        path: Path,
+        *,
+        token: Callable[[], str],
+        name: str,
+        host: str,
+        slots: int,
+        told: Callable[[str], None],
+    ) -> None:
+        """`name` is what the worker has to be called, if that is said; else what its token says, or as its `host`.
+        `token` is asked for the text of one when there is no credential.
+
+        Raises StorageUnavailable (the file), and what `token` raises.
+        """
+        self._wire = wire
+        self._name = name
+        self._host = host
+        self._slots = slots
+        self._told = told
+        self._token = ""
+        found = credential.read(path)
+        if found is None or not found.enrolled:
+            self._token = token()
+            engine = self._token.rpartition("_")[2]
+            if found is None or found.engine != engine:  # else the answer to the same request was lost
+                found = credential.begin(path, engine)
+        self._held: Held = found
+
+    @property
+    def installation(self) -> str:
+        return installation(self._held.engine)
+
+    async def join(self) -> Session:
+        if not self._held.enrolled:
+            await self._enrol()
+        if self._held.due:
+            await self._rotate()
+        line = await self._wire.open(self._held.engine)
+        try:
+            asked = await _asked(line, self._held.engine, lambda transcript: self._held.join(self._slots, transcript))
+            admitted = Admitted.model_validate(asked.answer)
+        except BaseException:
+            await line.close()
+            raise
+        grant = WorkerGrant(admitted.group, can=tuple(admitted.can))
+        return Session(
+            line,
+            asked.records,
+            admitted.name,
+            admitted.group,
+            admitted.heartbeat_seconds,
+            admitted.drain_seconds,
+            grant,
+        )
+
+    async def _enrol(self) -> None:
+        held = self._held
+        made = await self._exchange(lambda transcript: held.enrol(self._token, self._name, self._host, transcript))
+        held.enrolled_as(made)
+        waits = " It waits until somebody approves it." if made.state is EnrolmentState.PENDING else ""
+        self._told(f"Worker {made.name} is enrolled in group {made.group}, key {held.fingerprint}.{waits}")
+
+    async def _rotate(self) -> None:
+        self._held.prepare()
+        self._held.rotated(await self._exchange(self._held.rotate))
+        self._told(f"Worker {self._held.name} has a new key, {self._held.fingerprint}")
+
+    async def _exchange(self, write: Callable[[bytes], membership.Enrol | membership.Rotate]) -> Enrolled:
+        line = await self._wire.open(self._held.engine)
+        try:
+            return Enrolled.model_validate((await _asked(line, self._held.engine, write)).answer)
+        finally:
+            await line.close()
+
+    async def close(self) -> None:
+        await self._wire.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    answer: dict[str, object]
+    records: Records
+
+
+async def _asked(line: Line, engine: str, write: Callable[[bytes], membership.Asked]) -> _Answered:
+    """Ask an engine. Raises what it refuses, TargetUnavailable, Unauthenticated."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer, records = await handshake.ask(
+                line, engine, lambda transcript: write(transcript).model_dump(mode="json")
+            )
+    except TimeoutError:
+        raise errors.TargetUnavailable("The engine of this worker does not answer in time.") from None
+    except LineBroken as broken:
+        raise errors.TargetUnavailable(f"The engine of this worker does not answer: {broken}.") from None
+    return _Answered(membership.granted(answer), records)
+
+
+class BySharedKey:
+    """With a copy of the key of the installation, over NATS."""
+
+    def __init__(self, wire: OverNats, key: WorkerKey, member: External) -> None:
+        self._wire = wire
+        self._key = key
+        self._member = member
+
+    @property
+    def installation(self) -> str:
+        return self._key.installation
+
+    async def join(self) -> Session:
+        key, member = self._key, self._member
+        wire = await self._wire.wire()
+        ours, name = os.urandom(RANDOM_BYTES), os.urandom(16).hex()
+        asked = {
+            "protocol": PROTOCOL,
+            "random": ours.hex(),
+            "session": name,
+            "name": member.name,
+            "group": member.group,
+            "slots": member.slots,
+        }
+        subject = f"sluice.{key.installation}.{name}"
+        line = await nats.line(wire, hears=f"{subject}.worker", speaks=f"{subject}.engine")
+        try:
+            data = await wire.ask(f"sluice.{key.installation}.join", key.seal(asked, b"join"), ANSWER_SECONDS)
+            if data is None:
+                raise errors.TargetUnavailable("No engine answers: it is not there, or it has another worker key.")
+            letter = key.open(data, b"welcome" + ours.hex().encode())
+            if letter is None:
+                raise errors.TargetUnavailable("An answer came that was not sealed with the worker key.")
+            membership.granted(letter)
+        except BaseException:
+            await line.close()
+            raise
+        of_worker, of_engine = key.session(ours, bytes.fromhex(letter["random"]))
+        records = Records(sends=of_worker, receives=of_engine)
+        beat, drain = letter["heartbeat_seconds"], letter["drain_seconds"]
+        return Session(line, records, member.name, member.group, beat, drain)
+
+    async def close(self) -> None:
+        await self._wire.close()
