@@ -174,7 +174,8 @@ async def test_it_may_go_on_as_it_is_or_with_what_went_wrong(net: Worker) -> Non
         told, fine = await run(net, events, {"http": {**action, "on-error": "field", "error-field": "why"}})
     assert fine == {"n": 3, "response": 3}
     assert (told["why"]["code"], told["why"]["status"]) == ("refused", 404)
-    assert "answered 404" in told["why"]["message"]
+    assert told["why"]["message"].endswith("/2 answered 404"), "what a service says may be what it was sent"
+    assert any("answered 404: nothing" in line for line in net.warnings)
 
 
 async def test_with_a_status_field_every_status_is_an_answer(net: Worker) -> None:

@@ -100,7 +100,7 @@ SOFT = {"on-error": "field"}
     [
         ({}, {"max-tokens": 1}, "cut at the most tokens"),
         ({"finish": "content_filter"}, {}, "held the answer back"),
-        ({}, {"model": "unknown"}, "does not exist"),
+        ({}, {"model": "unknown"}, "answered 404"),
     ],
 )
 async def test_an_answer_that_is_none_is_a_fault_of_its_event(

@@ -197,7 +197,7 @@ class _Calling:
             auth=config.auth,
             whole_answers=True,
             most_bytes=config.max_response_bytes,
-            connections=config.concurrency,
+            lanes=True,
         )
         self._url = resource.address(config.url, env)
         self._query = http.texts(config.query, env)

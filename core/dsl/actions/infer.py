@@ -294,7 +294,7 @@ class _Asking:
             auth=requests.auth,
             whole_answers=True,
             most_bytes=config.max_response_bytes,
-            connections=config.concurrency,
+            lanes=True,
         )
         base = config.model.url.rstrip("/")
         self._url = resource.address(f"{base}/{self.path}", env)

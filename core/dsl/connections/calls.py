@@ -104,10 +104,13 @@ OUTAGES = frozenset((Why.DENIED, Why.UNREACHABLE))  # no event is at fault
 class CallFailed(JobFailed):
     """A call gave no usable answer."""
 
-    def __init__(self, why: Why, message: str, *, hint: str = "", status: int = 0) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, why: Why, message: str, *, hint: str = "", status: int = 0, said: str = "") -> None:
+        """`said` is what the other side said of it. That is for logs, in which secrets are masked, and not for events:
+        it may repeat what it was sent."""
+        super().__init__(f"{message}: {said}" if said else message, hint=hint)
         self.why = why
         self.status = status
+        self.plain = message
 
 
 def check_answer(reply: egress.Reply, where: str) -> None:
@@ -116,11 +119,10 @@ def check_answer(reply: egress.Reply, where: str) -> None:
         return
     http.check_temporary(reply, where)
     why = Why.DENIED if reply.status in (401, 403, 407) else Why.REFUSED
-    text = f"{where} answered {reply.status}: {shorten(reply.body.decode(errors='replace'), 120)}"
+    text, said = f"{where} answered {reply.status}", shorten(reply.body.decode(errors="replace"), 120)
     if 300 <= reply.status < 400:
-        target = shorten(reply.header("location"), 120)
-        text = f"{where} redirects to {target} and redirects are not followed"
-    raise CallFailed(why, text, status=reply.status)
+        text, said = f"{where} redirects, and redirects are not followed", shorten(reply.header("location"), 120)
+    raise CallFailed(why, text, status=reply.status, said=said)
 
 
 class Caller:
@@ -199,7 +201,8 @@ class Caller:
         run.refuse(self._env, f"{text}; the event goes on without an answer")
         if self._config.on_error == "skip":
             return event
-        told: dict[str, Any] = {"code": str(why), "message": shorten(fault.message, 300)}
+        message = fault.plain if isinstance(fault, CallFailed) else fault.message
+        told: dict[str, Any] = {"code": str(why), "message": shorten(message, 300)}
         if isinstance(fault, CallFailed | Temporary) and fault.status:
             told["status"] = fault.status
         try:

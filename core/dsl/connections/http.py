@@ -79,14 +79,17 @@ class Client:
         auth: Auth | None = None,
         whole_answers: bool = False,
         most_bytes: int = egress.MOST_RESPONSE_BYTES,
-        connections: int = dialing.MOST_CONNECTIONS,
+        lanes: bool = False,
     ) -> None:
+        """`lanes`: each request that is under way at the same time as others has a connection of its own."""
         self._config = config
         self._env = env
         self._what = what
         self._whole = whole_answers
         self._most_bytes = most_bytes if whole_answers else FAULT_BYTES
-        self._http = egress.Egress(env.limits.egress_allow, insecure=config.insecure, connections=connections)
+        self._http = egress.Egress(env.limits.egress_allow, insecure=config.insecure)
+        # A pool looks at all of its connections for every request: with 16 that is half of what a request costs.
+        self._lanes: list[egress.Egress] | None = [] if lanes else None  # those that are free; the last one used last
         self._headers = texts({name.lower(): value for name, value in config.headers.items()}, env)
         self._query = texts(config.query, env)
         self._proof = open_auth(auth, env, self._http, config.timeout)
@@ -185,8 +188,9 @@ class Client:
         seconds: float | None,
     ) -> egress.Reply:
         started = clock.monotonic()
+        lane = self._lane()
         try:
-            return await self._http.request(
+            return await lane.request(
                 method,
                 url,
                 headers=headers,
@@ -205,6 +209,16 @@ class Client:
             ) from error
         except JobFailed as error:
             raise BadAnswer(error.message, hint=error.hint) from error
+        finally:
+            if self._lanes is not None:
+                self._lanes.append(lane)
+
+    def _lane(self) -> egress.Egress:
+        if self._lanes is None:
+            return self._http
+        if self._lanes:
+            return self._lanes.pop()
+        return egress.Egress(self._env.limits.egress_allow, insecure=self._config.insecure, connections=1)
 
     def without_secrets(self, url: str) -> str:
         """An address for messages: without its parameters, and without its path when a secret is part of it."""
@@ -212,7 +226,8 @@ class Client:
         return shorten("/".join(plain.split("/", 3)[:3]) if self._secret_url else plain, 120)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        for one in (self._http, *(self._lanes or ())):
+            await one.aclose()
 
 
 def texts(values: Mapping[str, str], env: Env) -> Texts:

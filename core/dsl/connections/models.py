@@ -74,8 +74,9 @@ def completion(reply: egress.Reply) -> Completion:
     text = message.get("content") if isinstance(message, dict) else None
     if not isinstance(text, str):
         refusal = message.get("refusal") if isinstance(message, dict) else None
-        why = f"the model refused: {shorten(refusal, 120)}" if refusal else "the answer has no text"
-        raise CallFailed(Why.UNUSABLE, why)
+        if isinstance(refusal, str) and refusal:
+            raise CallFailed(Why.UNUSABLE, "the model refused", said=shorten(refusal, 120))
+        raise CallFailed(Why.UNUSABLE, "the answer has no text")
     return Completion(text, usage(answer), str(end))
 
 
