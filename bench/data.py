@@ -66,7 +66,7 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
     async with engines.engine(folder / "home", workers=2, file_roots=(str(files),)) as running:
 
         async def ours(width: int) -> float:
-            started, ended = await _run(running, sources[:width], targets[:width])
+            started, ended = await run_jobs(running, JOB, sources[:width], targets[:width])
             return width * scale.events / (ended - started) * clock.NANOSECONDS
 
         sides: dict[str, Callable[[], Awaitable[float]]] = {
@@ -86,8 +86,11 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
     ]
 
 
-async def _run(running: Any, sources: list[Path], targets: list[Path]) -> tuple[int, int]:
-    """Run one job for each file, each on a worker of its own; (first start, last end) in ns, as the jobs say."""
+async def run_jobs(running: Any, job: str, sources: list[Path], targets: list[Path]) -> tuple[int, int]:
+    """Run one job (name, source and target are filled in) for each file, each on a worker of its own.
+
+    (first start, last end) in ns, as the jobs say.
+    """
     ends: list[dict[str, Any]] = []
     done = asyncio.Event()
 
@@ -104,7 +107,7 @@ async def _run(running: Any, sources: list[Path], targets: list[Path]) -> tuple[
         for source, target in zip(sources, targets, strict=True):
             # A new name for each run: a job remembers how far it has read.
             names.append(f"bench-{clock.token(8)}")
-            document = JOB.format(name=names[-1], source=source, target=target)
+            document = job.format(name=names[-1], source=source, target=target)
             await engines.deploy(running, document, wait_seconds=0)
         async with asyncio.timeout(SECONDS):
             await done.wait()

@@ -26,13 +26,20 @@ async def echo(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def main() -> None:
+async def main(app: Any = echo) -> None:
     # asyncio turns Nagle's algorithm off only for sockets that say that they are TCP.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
     config = uvicorn.Config(
-        echo, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, date_header=False
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        date_header=False,
+        timeout_keep_alive=60,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))

@@ -126,6 +126,37 @@ LOOKED_AT: dict[str, tuple[int | None, int | None]] = {
     "socketpair": (53, 199),
     "utimensat": (280, 88),
 }
+# What is left to a process that computes (core.confinement.computing); every other call is refused.
+COMPUTING: dict[str, tuple[int | None, int | None]] = {
+    "brk": (12, 214),
+    "clock_getres": (229, 114),
+    "clock_gettime": (228, 113),
+    "clock_nanosleep": (230, 115),
+    "close": (3, 57),
+    "exit": (60, 93),
+    "exit_group": (231, 94),
+    "fstat": (5, 80),
+    "futex": (202, 98),
+    "getpid": (39, 172),
+    "getrandom": (318, 278),
+    "getrusage": (98, 165),
+    "gettid": (186, 178),
+    "gettimeofday": (96, 169),
+    "lseek": (8, 62),
+    "madvise": (28, 233),
+    "mremap": (25, 216),
+    "munmap": (11, 215),
+    "read": (0, 63),
+    "restart_syscall": (219, 128),
+    "rt_sigaction": (13, 134),
+    "rt_sigprocmask": (14, 135),
+    "rt_sigreturn": (15, 139),
+    "sched_yield": (24, 124),
+    "setitimer": (38, 103),
+    "sigaltstack": (131, 132),
+    "write": (1, 64),
+}
+MAPPING = {"mmap": (9, 222), "mprotect": (10, 226)}  # allowed to it for memory that cannot be run
 OF_COMMANDS = {"openat2": (437, 437)}  # absent for commands: a filter cannot read its mode
 YOUNGEST = 469  # what comes after it is told as absent: nobody has looked yet at what it can do
 TRUNCATE = {"truncate": (76, 45)}
@@ -137,6 +168,7 @@ _NAMESPACES = 0x7E020000  # CLONE_NEW*
 _TYPING = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 _MAKING = 0x400040  # O_CREAT, __O_TMPFILE: without them, open does not look at its mode
 _RAISING, _WRITABLE = 0o6000, 0o002  # S_ISUID and S_ISGID; S_IWOTH
+_EXECUTABLE = 4  # PROT_EXEC
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06  # linux/bpf_common.h
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
@@ -175,6 +207,14 @@ def install_for_commands() -> None:
     _filter(program_of_commands(_machine()), 0)
 
 
+def install_for_computing() -> None:
+    """Leave this process with memory, the clock and what is open. It needs no_new_privs. Raises OSError like `install`.
+
+    What has to be loaded has to be there before.
+    """
+    _filter(program_of_computing(_machine()), _ALL_THREADS)
+
+
 def _machine() -> str:
     machine = os.uname().machine
     if machine not in _MACHINES:
@@ -201,6 +241,24 @@ def program_of_commands(machine: str) -> list[Instruction]:
     for numbers in OF_COMMANDS.values():
         lines += [(_EQUAL, 0, 1, numbers[_MACHINES[machine][0]]), _refuse(errno.ENOSYS)]
     return [*lines, (_RETURN, 0, 0, _ALLOW)]
+
+
+def program_of_computing(machine: str) -> list[Instruction]:
+    """The filter of a process that computes. Pure."""
+    column, audit = _MACHINES[machine]
+    yes, no = (_RETURN, 0, 0, _ALLOW), _refuse(errno.EPERM)
+    lines: list[Instruction] = [
+        (_LOAD, 0, 0, _MACHINE_AT),
+        (_EQUAL, 1, 0, audit),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER_AT),
+    ]
+    for numbers in COMPUTING.values():
+        if (at := numbers[column]) is not None:
+            lines += [(_EQUAL, 0, 1, at), yes]
+    for mapping in MAPPING.values():
+        lines += [(_EQUAL, 0, 4, mapping[column]), _argument(2), (_ANY_BIT, 0, 1, _EXECUTABLE), no, yes]
+    return [*lines, no]
 
 
 def program(machine: str, *, deny_truncate: bool = False) -> list[Instruction]:

@@ -279,6 +279,19 @@ class Unnoted:
 UNNOTED = Unnoted()
 
 
+@dataclass(slots=True)
+class Tally:
+    """What the actions of a workload that call others have done, over restarts of its job."""
+
+    calls: int = 0  # requests that were sent, each try
+    calls_failed: int = 0  # that gave no usable answer, after all their tries
+    cache_hits: int = 0
+    cache_misses: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_millionths: int = 0  # of the unit in which the document gives its prices
+
+
 class Env(Protocol):
     """What a running component may ask of the worker that runs it."""
 
@@ -288,6 +301,8 @@ class Env(Protocol):
     workload: str
     limits: Limits
     state_dir: Path  # private to this workload, survives restarts; created on first use
+
+    tally: Tally
 
     @property
     def contact(self) -> Contact:

@@ -52,6 +52,7 @@ class Totals(NamedTuple):
     refused: int = 0
     skipped: int = 0
     unjudged: int = 0  # a condition could not be worked out for them
+    unanswered: int = 0  # a call for them gave no usable answer
 
     def since(self, before: Totals) -> Totals:
         """What was added; totals that are smaller have begun anew."""
@@ -74,8 +75,9 @@ class Evidence:
     seen: tuple[int, int] = (0, 0)  # events, and those of them that were refused or skipped, of the window that lasts
     window_ends: float = 0.0
     refused: Fault = field(default_factory=Fault)  # too large a share of the events, or all of them
-    asked: tuple[int, int, int] = (0, 0, 0)  # of that window: read, accepted, and a condition could not be worked out
+    asked: tuple[int, int, int, int] = (0, 0, 0, 0)  # of that window: read, accepted, unjudged, unanswered
     unjudged: Fault = field(default_factory=Fault)  # that is all of them
+    unanswered: Fault = field(default_factory=Fault)  # the same
     behind: Fault = field(default_factory=Fault)  # a lag that is too long
     lag: float = 0.0
     written_at: float = 0.0
@@ -119,8 +121,9 @@ class Evidence:
 
     def _add(self, done: Totals, now: float) -> None:
         self._window(now)
-        events_in, events_out, refused, skipped, unjudged = done
-        self.asked = (self.asked[0] + events_in, self.asked[1] + events_out, self.asked[2] + unjudged)
+        events_in, events_out, refused, skipped, unjudged, unanswered = done
+        asked = self.asked
+        self.asked = asked[0] + events_in, asked[1] + events_out, asked[2] + unjudged, asked[3] + unanswered
         self.seen = (self.seen[0] + events_in + skipped, self.seen[1] + refused + skipped)
         self.read = self.read or events_in > 0
         self.written = self.written or events_out > 0
@@ -150,7 +153,8 @@ class Evidence:
             return
         self._see_conditions(SERIES)
         self.unjudged.end_window(told=self.asked[0] > 0)
-        self.asked = (0, 0, 0)
+        self.unanswered.end_window(told=self.asked[0] > 0)
+        self.asked = (0, 0, 0, 0)
         enough = self.seen[0] > 0
         self.refused.end_window(told=enough)
         self.behind.end_window(told=True)
@@ -161,9 +165,16 @@ class Evidence:
         """Whether a condition failed for all events of the window so far."""
         return 0 < max(self.asked[:2]) <= self.asked[2]  # an action may make many of one event
 
+    @property
+    def _unanswered(self) -> bool:
+        """Whether a call failed for all of them."""
+        return 0 < max(self.asked[:2]) <= self.asked[3]
+
     def _see_conditions(self, least: int) -> None:
         if self._unjudged and self.asked[0] >= least:
             self.unjudged.see(f"a condition could be worked out for none of the last {self.asked[0]} events")
+        if self._unanswered and self.asked[0] >= least:
+            self.unanswered.see(f"a call gave no usable answer for any of the last {self.asked[0]} events")
 
     def run(
         self, trigger: str, runs: int, events_in: int, events_out: int, refused: int, skipped: int, *, ok: bool
@@ -206,13 +217,13 @@ class Evidence:
     def turns(self, now: float) -> tuple[object, ...]:
         """What conditions are decided by, so that they are decided anew only when it is another."""
         source, sink = self.source, self.sink
-        faults = (self.refused, self.unjudged, self.behind)
+        faults = (self.refused, self.unjudged, self.unanswered, self.behind)
         reached = (source.stands, source.how, source.back, sink.stands, sink.how)
         return (self.read, self.writes(now), self.skips_all(now), *(fault.stands for fault in faults), *reached)
 
     def suspects(self, now: float) -> bool:
         """Whether something is wrong that the log of the job says more about."""
-        return self.refused.stands or self.unjudged.stands or self.skips_all(now)
+        return self.refused.stands or self.unjudged.stands or self.unanswered.stands or self.skips_all(now)
 
     @property
     def open(self) -> bool:
@@ -220,4 +231,5 @@ class Evidence:
         pending = not self.runs and (self.lost >= SERIES or self.skipped > 0)
         trying = self.source.lasts or self.sink.lasts
         pending = pending or (self._unjudged and not self.unjudged.stands)
+        pending = pending or (self._unanswered and not self.unanswered.stands)
         return self.again or pending or trying or self.behind.stands or self.lag > 0

@@ -70,7 +70,8 @@ class Judge:
         if (evidence := self._told_of(row, seen)) is not None:
             refused = figures.refused_by_actions + figures.refused_by_output
             events = figures.events_in, figures.events_out
-            totals = Totals(*events, refused, figures.refused_by_input, figures.conditions_failed)
+            unsure = figures.conditions_failed, figures.calls_failed
+            totals = Totals(*events, refused, figures.refused_by_input, *unsure)
             lag, outages = self.lag(row, figures.lag_seconds)[0], (figures.input_outage, figures.output_outage)
             evidence.count(totals, lag, clock.monotonic(), *outages)
             if figures.letters_dropped > evidence.dropped:

@@ -138,6 +138,8 @@ def _accepts(seen: Evidence, facts: Facts) -> Finding | None:
         return Finding(Status.FALSE, "EventsRefused", _because(seen.refused.how, facts)) if seen.refused.how else None
     if seen.unjudged.stands:
         return Finding(Status.FALSE, "ConditionsFail", _because(seen.unjudged.how, facts))
+    if seen.unanswered.stands:
+        return Finding(Status.FALSE, "CallsFail", _because(seen.unanswered.how, facts))
     well = seen.written or seen.settled
     return Finding(Status.TRUE, "EventsAccepted") if well else Finding(Status.UNKNOWN, "NoEventsYet")
 

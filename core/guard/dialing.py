@@ -32,6 +32,10 @@ MOST_CONNECTIONS = 16  # of one client at once, unless it says otherwise
 class Unreachable(JobFailed):
     """There was no complete answer; it may come at the next try."""
 
+    def __init__(self, message: str, *, hint: str = "", undone: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.undone = undone  # there was no connection, so the other side has done nothing
+
 
 class _Stream(httpcore.AsyncNetworkStream):
     """A connection that is closed also when the deadline comes within its TLS handshake: httpcore forgets it then, and

@@ -108,7 +108,10 @@ class Egress:
         except httpx.InvalidURL as error:  # httpx reads the Location of a redirect although it does not follow it
             raise JobFailed(f"{where} answered with a redirect to what is no address") from error
         except httpx.TransportError as error:
-            raise Unreachable(f"cannot reach {where}: {shorten(str(error) or type(error).__name__, 120)}") from error
+            raise Unreachable(
+                f"cannot reach {where}: {shorten(str(error) or type(error).__name__, 120)}",
+                undone=isinstance(error, httpx.ConnectError | httpx.ConnectTimeout),
+            ) from error
 
     async def aclose(self) -> None:
         await self._client.aclose()

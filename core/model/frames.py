@@ -389,6 +389,20 @@ class Figures(msgspec.Struct, array_like=True, gc=False):
     """Of what the output connects to, likewise."""
     conditions_failed: Natural = 0
     """Events for which a condition could not be worked out, so that it did not hold."""
+    calls: Natural = 0
+    """Requests that its actions have sent, each try."""
+    calls_failed: Natural = 0
+    """Calls of its actions that gave no usable answer, after all their tries."""
+    cache_hits: Natural = 0
+    """Answers that its actions remembered, so that no call was made."""
+    cache_misses: Natural = 0
+    """Answers that a cache of its actions did not hold."""
+    prompt_tokens: Natural = 0
+    """Tokens that models have read for it."""
+    completion_tokens: Natural = 0
+    """Tokens that models have written for it."""
+    cost_millionths: Natural = 0
+    """What that has cost by the prices of its document, in millionths of their unit."""
 
 
 class Beat(Frame):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from core.dsl.component import UNNOTED, Channel, Component, Contact, Limits, Outgoing
+from core.dsl.component import UNNOTED, Channel, Component, Contact, Limits, Outgoing, Tally
 from core.errors import JobFailed
 from core.model.kv import KV, Namespace, qualify
 from core.model.workload import parse
@@ -39,6 +39,7 @@ class Environment:
     reveal: Callable[[str, str], str] | None = None
     contacts: Contacts = field(default_factory=Contacts)
     contact: Contact = UNNOTED
+    tally: Tally = field(default_factory=Tally)
 
     def at(self, component: Component) -> Environment:
         """The same for an input or output, whose tries go to the contact of its kind."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import structlog
 
 from core import backoff, channel, clock, errors
 from core.confinement.sandbox import OFF, Sandbox
-from core.dsl.component import Limits
+from core.dsl.component import Limits, Tally
 from core.dsl.language import compile as compiler
 from core.dsl.language import hops
 from core.dsl.language.action import JobAborted
@@ -121,6 +121,7 @@ class _Workload:
     before: _Workload | None = None  # the one whose place it takes, until that one has ended
     metrics: Metrics = field(default_factory=Metrics)
     contacts: Contacts = field(default_factory=Contacts)
+    tally: Tally = field(default_factory=Tally)
     state: WorkloadState = WorkloadState.ASSIGNED
     outbox: Outbox | None = None  # of its refused events
     restarts: int = 0
@@ -290,7 +291,8 @@ class Runtime:
         told = frames.Assign(*assign)
         alone = _Workload(told.workload, told.tenant, told.job, told.version, orjson.loads(told.document), told.number)
         alone.state, alone.outbox = WorkloadState.COMPLETED, workload.outbox if workload is not None else None
-        alone.metrics = workload.metrics if workload is not None else alone.metrics  # told with the next beat
+        if workload is not None:  # told with the next beat
+            alone.metrics, alone.tally = workload.metrics, workload.tally
         alone.before = self._retiring.get(workload_id)
         await self._succeed(alone)
         executor = self._prepare(alone)
@@ -441,6 +443,7 @@ class Runtime:
             reveal=lambda source, text: self._secret(workload.id, source, text),
             store=self._link.kv(workload.id),
             contacts=workload.contacts,
+            tally=workload.tally,
         )
         job = compiler.compile_job(workload.document, environment)
         if workload.outbox is None:
@@ -589,6 +592,7 @@ def _figures(workload: _Workload, now: Now) -> frames.Figures:
         workload.contacts.outage("input"),
         workload.contacts.outage("output"),
         m.conditions_failed,
+        *astuple(workload.tally),
     )
 
 

@@ -22,7 +22,7 @@ import orjson
 
 from core import clock, errors
 from core.confinement import sandbox
-from core.dsl.component import UNNOTED, Channel, Component, Contact, Event, Limits, Outgoing, Run
+from core.dsl.component import UNNOTED, Channel, Component, Contact, Event, Limits, Outgoing, Run, Tally
 from core.dsl.language import compile as compiler
 from core.dsl.language.action import JobAborted
 from core.dsl.language.responding import NoAnswer
@@ -78,13 +78,14 @@ class Environment:
     sent: list[dict[str, Any]] = field(default_factory=list)
     step: int | str = "input"
     contact: Contact = UNNOTED
+    tally: Tally = field(default_factory=Tally)
 
     def at(self, component: Component) -> Environment:
         return self
 
     def log(self, level: str, text: str, **fields: Any) -> None:
-        if level == "info":  # what an action would write to the log, or do to the KV store
-            kind = "kv" if "namespace" in fields else "log"
+        if level == "info":  # what an action would write to the log, do to the KV store, or call
+            kind = "kv" if "namespace" in fields else "call" if "url" in fields else "log"
             self.sent.append({"kind": kind, "step": self.step, **fields, "text": text})
         elif len(self.lines) < MOST_WARNINGS:
             self.lines.append(text)

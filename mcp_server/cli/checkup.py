@@ -33,7 +33,7 @@ FREE_BYTES = 200 * 1024 * 1024
 FREE_INODES = 1000
 CLOCK_SLACK_NS = 5_000_000_000
 _LIBRARIES = ("mcp", "fastapi", "uvicorn", "sqlite_utils", "lupa", "jsonschema_rs", "yaml.cyaml", "re2", "httpx")
-_EXTRAS = {"s3": "obstore", "parquet": "pyarrow", "nats": "nats"}
+_EXTRAS = {"s3": "obstore", "parquet": "pyarrow", "documents": "pypdf", "nats": "nats"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,14 +111,35 @@ _JOBS: tuple[tuple[str, Type, str, str], ...] = (
     ("lag_seconds", "gauge", "lag_seconds", "Age of the oldest message or batch that is not yet accepted."),
 )
 
+_CALLS: tuple[tuple[str, Type, str, str], ...] = (
+    ("calls_total", "counter", "calls", "Requests that its actions have sent, each try."),
+    ("calls_failed_total", "counter", "calls_failed", "Calls of its actions that gave no usable answer."),
+    ("cache_hits_total", "counter", "cache_hits", "Answers that its actions remembered."),
+    ("cache_misses_total", "counter", "cache_misses", "Answers that a cache of its actions did not hold."),
+    ("prompt_tokens_total", "counter", "prompt_tokens", "Tokens that models have read for it."),
+    ("completion_tokens_total", "counter", "completion_tokens", "Tokens that models have written for it."),
+    (
+        "cost_millionths_total",
+        "counter",
+        "cost_millionths",
+        "Cost of models by the prices of its document, in millionths of their unit.",
+    ),
+)
+
 
 def jobs(items: Sequence[Mapping[str, Any]], tenant: str) -> Iterator[Family]:
     """What items of job_metrics say, of one tenant; those beyond MOST_JOBS are one job, `other`."""
     named, others = items[:MOST_JOBS], items[MOST_JOBS:]
     labels = [{"tenant": tenant, **{key: str(one[key]) for key in ("job", "replica", "worker")}} for one in named]
     rest = {"tenant": tenant, "job": OTHER}
-    for name, type, key, help in _JOBS:
-        samples = [Sample(one["metrics"].get(key, 0), label) for label, one in zip(labels, named, strict=True)]
+    call = [any(one["metrics"].get(key, 0) for *_, key, _ in _CALLS) for one in named]  # few do: the others tell none
+    for name, type, key, help in (*_JOBS, *_CALLS):
+        every = (name, type, key, help) in _JOBS
+        samples = [
+            Sample(one["metrics"].get(key, 0), label)
+            for label, one, calls in zip(labels, named, call, strict=True)
+            if every or calls
+        ]
         if others:
             figures = [one["metrics"].get(key, 0) for one in others]
             samples.append(Sample(sum(figures) if type == "counter" else max(figures), rest))

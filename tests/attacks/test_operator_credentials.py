@@ -52,6 +52,12 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {  # of a document that reaches
     ("input", "s3"): {"bucket-name": "b", "trigger": {"interval": "1s"}, **S3},
     ("input", "gcs"): {"bucket-name": "b", "trigger": {"interval": "1s"}, **GCS},
     ("input", "azure-blob"): {"container-name": "b", "trigger": {"interval": "1s"}, **AZURE},
+    ("action", "http"): {"url": HTTP + "/"},
+    ("action", "infer"): {
+        "workload": "embedding",
+        "embedding": {"url": HTTP + "/v1", "model": "m"},
+        "input-field": "n",
+    },
     ("output", "http-get"): {"url": HTTP + "/"},
     ("output", "http-post"): {"url": HTTP + "/"},
     ("output", "elasticsearch"): {"url": HTTP, "index": "i"},
@@ -144,9 +150,12 @@ def _filled(value: Any, port: int) -> Any:
 
 def document(kind: str, name: str, options: dict[str, Any]) -> str:
     ends: dict[str, Any] = {"input": {"echo": {"event": '{"n": 1}', "json": True}}, "output": {"discard": {}}}
-    if kind == "output":
+    if kind != "input":
         ends["input"]["echo"]["trigger"] = {"interval": "1s"}
-    ends[kind] = {name: options}
+    if kind == "action":
+        ends["actions"] = [{name: options}]
+    else:
+        ends[kind] = {name: options}
     return orjson.dumps({"name": f"{kind}-{name}", **ends}).decode()
 
 

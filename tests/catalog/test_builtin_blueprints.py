@@ -16,7 +16,7 @@ from core.engine import Engine
 from core.model.catalog import Blueprint, ItemType
 from tests import waiting
 from tests.catalog import rig
-from tests.dsl import web
+from tests.dsl import model_server, office, web
 from tests.engines import ADMIN
 
 pytestmark = pytest.mark.anyio
@@ -122,6 +122,14 @@ TRANSFORMS: dict[str, tuple[dict[str, Any], list[Any], list[Any]]] = {
         ],
     ),
     "event-router": ({}, [{"n": 1}, {"n": 2}], [{"n": 1}, {"n": 2}]),
+    "text-chunker": (
+        {"by": "sentences", "size": 2, "overlap": 1},
+        [{"file": "a.pdf", "text": "One. Two. Three."}],
+        [
+            {"file": "a.pdf", "chunk": 0, "text": "One. Two.", "id": "a.pdf#0"},
+            {"file": "a.pdf", "chunk": 1, "text": "Two. Three.", "id": "a.pdf#1"},
+        ],
+    ),
 }
 
 
@@ -132,6 +140,14 @@ async def test_a_transform_turns_what_comes_in_into_what_goes_out(engine: Engine
     (tmp_path / "hosts.csv").write_text("name,owner\ndb1,ann\n")
     rig.write(tmp_path / "feed", *fed)
     assert await kept(engine, slug, tmp_path, len(made), **parameters) == made
+
+
+async def test_the_text_embedder_asks_for_the_vectors_of_several_texts_at_once(engine: Engine, tmp_path: Path) -> None:
+    rig.write(tmp_path / "feed", {"text": "one"}, {"text": "two"})
+    async with model_server.serving() as models:
+        found = await kept(engine, "text-embedder", tmp_path, 2, url=models.url, model="vectors", vector="v")
+    assert found == [{"text": text, "v": model_server.vector(text)} for text in ("one", "two")]
+    assert [asked["input"] for asked in models.asked] == [["one", "two"]]
 
 
 async def test_a_rollup_counts_each_window_by_the_value_of_a_field(engine: Engine, tmp_path: Path) -> None:
@@ -156,6 +172,18 @@ async def test_the_file_tail_source_follows_several_files(engine: Engine, tmp_pa
         rig.write(tmp_path / f"{name}.log", f"first of {name}", f"second of {name}")
     found = await kept(engine, "file-tail-source", tmp_path, 4, paths=f"{tmp_path}/*.log")
     assert sorted(one["_raw"] for one in found) == ["first of a", "first of b", "second of a", "second of b"]
+
+
+async def test_the_document_source_reads_the_text_of_each_file_once(engine: Engine, tmp_path: Path) -> None:
+    files = {"a.PDF": office.pdf(["one", "two"]), "b.docx": office.docx(office.paragraph("three")), "c.txt": b"four"}
+    (tmp_path / "manuals").mkdir()
+    for name, content in files.items():
+        (tmp_path / "manuals" / name).write_bytes(content)
+    found = await kept(engine, "document-source", tmp_path, 2, path=str(tmp_path / "manuals"), interval="50ms")
+    assert sorted(found, key=lambda one: one["file"]) == [
+        {"file": "a.PDF", "text": "one\n\ntwo", "pages": 2},
+        {"file": "b.docx", "text": "three"},
+    ]
 
 
 async def test_the_http_poll_source_emits_the_elements_of_each_answer(engine: Engine, tmp_path: Path) -> None:

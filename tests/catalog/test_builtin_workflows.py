@@ -18,7 +18,7 @@ from core.engine import Engine
 from core.model.catalog import ItemType
 from tests import waiting
 from tests.catalog import rig
-from tests.dsl import web
+from tests.dsl import model_server, office, web
 from tests.engines import ADMIN
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +123,32 @@ async def test_records_are_collected_again_and_again_and_delivered_once(engine: 
             await waiting.until(lambda: len({e["id"] for e in posted(target)}), lambda count: count == 40)
             await waiting.until(lambda: len(api.requests), lambda count: count >= 4)
     assert ids([event for request in target.requests[1:] for event in orjson.loads(request.body)]) == list(range(40))
+
+
+async def test_files_become_pieces_with_vectors_that_are_posted(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "manuals").mkdir()
+    (tmp_path / "manuals" / "tea.pdf").write_bytes(office.pdf(["Boil the water.", "Pour it over the leaves."]))
+    (tmp_path / "manuals" / "milk.docx").write_bytes(office.docx(office.paragraph("Add it at last.")))
+    (tmp_path / "manuals" / "scan.pdf").write_bytes(office.pdf([""]))
+    async with model_server.serving() as models, web.serve(web.answer(200)) as index:
+        values = {"path": str(tmp_path / "manuals"), "model_url": models.url, "model": "vectors"}
+        values |= {"target_url": index.url("/pieces"), "size": 4, "overlap": 0}
+        async with rig.deployed(engine, "retrieval", "workflow:document-retrieval@1", values):
+            await waiting.until(lambda: len(posted(index)), lambda count: count >= 5)
+            listed = await engine.call("dead_letter_list", {"job": "retrieval--read"}, ADMIN)
+    found = {one["id"]: (one["text"], one["vector"]) for one in posted(index)}
+    assert found == {
+        name: (text, model_server.vector(text))
+        for name, text in {
+            "tea.pdf#0": "Boil the water.",
+            "tea.pdf#1": "Pour it over the",
+            "tea.pdf#2": "leaves.",
+            "milk.docx#0": "Add it at last",
+            "milk.docx#1": ".",
+        }.items()
+    }
+    (letter,) = listed["items"]
+    assert letter["reason"].startswith("pdf-text: _raw has no text on its 1 pages")
 
 
 async def test_what_is_archived_is_counted_on_schedule(engine: Engine, tmp_path: Path) -> None:

@@ -135,6 +135,19 @@ def test_commands_do_without_a_call_whose_mode_cannot_be_read() -> None:
         assert answer(machine, 257, lines=seccomp.program_of_commands(machine)) == ALLOW
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_process_that_computes_is_left_with_what_is_named(machine: str) -> None:
+    lines, column = seccomp.program_of_computing(machine), list(MACHINES).index(machine)
+    named = {numbers[column] for numbers in seccomp.COMPUTING.values()}
+    mapping = {numbers[column] for numbers in seccomp.MAPPING.values()}
+    for number in range(600):
+        allowed = number in named | mapping
+        assert answer(machine, number, lines=lines) == (ALLOW if allowed else refusal(errno.EPERM)), number
+    for number in mapping:
+        assert answer(machine, number, 0, 0, 4, lines=lines) == refusal(errno.EPERM)
+        assert answer(machine, number, 0, 0, 3, lines=lines) == ALLOW
+
+
 def test_no_other_table_of_calls_leads_around_it() -> None:
     assert answer("x86_64", 41, socket.AF_UNIX, audit=0x40000003) == KILL  # i386
     assert answer("aarch64", 198, socket.AF_UNIX, audit=0x40000028) == KILL  # arm
@@ -155,7 +168,7 @@ def test_the_numbers_are_those_of_the_kernel(machine: str) -> None:
     known = {name: int(number) for name, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", lines)}
     known.pop("syscalls", None)  # not a call: how many there are
     named = seccomp.DENIED | seccomp.ABSENT | seccomp.WITHOUT_ATTRIBUTES | seccomp.LOOKED_AT
-    for name, numbers in (named | seccomp.TRUNCATE | seccomp.OF_COMMANDS).items():
+    for name, numbers in (named | seccomp.TRUNCATE | seccomp.OF_COMMANDS | seccomp.COMPUTING | seccomp.MAPPING).items():
         number = numbers[list(MACHINES).index(machine)]
         if name in known or number is None or number <= max(known.values()):  # a younger one than these headers
             assert number == known.get(name), name

@@ -60,6 +60,9 @@ def documents(site: web.Site, broken: web.Site, folder: Path) -> dict[str, str]:
         "basic": job(
             "basic", sink=f"{{http-post: {{url: '{ok}', auth: {{basic: {{username: u, password: '{SECRET}'}}}}}}}}"
         ),
+        "call": job("call", actions=f"[{{http: {{url: '{ok}', {header}}}}}]"),
+        "call-denied": job("call-denied", actions=f"[{{http: {{url: '{bad}', {header}}}}}]"),
+        "call-gone": job("call-gone", actions=f"[{{http: {{url: '{gone}', {header}}}}}]"),
         "poll": job("poll", source=f"http-poll: {{url: '{ok}', {header}, json: true}}"),
         "printed": job("printed", actions=f"[{ADD}]"),
         "message": job("message", actions=f"[{ADD}]", sink="{message: {tag: 'tag-${t}'}}"),
@@ -134,7 +137,9 @@ async def test_a_secret_shows_up_where_it_was_sent_and_nowhere_else(
                 if "failed" in {workload["state"] for workload in deployed["workloads"]}:
                     failed.add(name)
             assert refused == set()
-            assert failed >= {"refused", "redirected", "unreachable", "host", "abort"}, failed
+            assert failed >= {"call-denied", "call-gone", "refused", "redirected", "unreachable", "host", "abort"}, (
+                failed
+            )
             sent = [part for r in site.requests for part in (r.line, str(r.body), *r.headers.values())]
             for text in (f"Bearer {CANARY}", "key=ZqXw9T", "ZqXw9T", base64.b64encode(f"u:{CANARY}".encode()).decode()):
                 assert any(text in one for one in sent), text

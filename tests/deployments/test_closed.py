@@ -72,6 +72,18 @@ def test_addresses_that_are_written_out_are_looked_at(output: Any, blocked: str)
     assert not told(candidates(a=OPEN), output={"http-post": {"url": "http://10.1.2.3/x"}}).blockers
 
 
+def test_the_address_of_a_call_in_the_middle_of_a_job_is_looked_at() -> None:
+    document = {
+        "name": "one",
+        "input": {"echo": {"event": "x"}},
+        "actions": [{"http": {"url": "http://192.168.1.2/${_raw}"}}],
+        "output": {"discard": {}},
+    }
+    found = closed.of_checked("one", "etl", compiler.check_job(document), lambda group: candidates(a=OPEN))
+    (one,) = found.blockers
+    assert "/actions/0/http/url" in one.message and "192.168.1.2" in one.message
+
+
 def test_a_host_that_is_filled_in_later_is_unknown_until_it_runs() -> None:
     found = told(candidates(a=SHUT), output={"http-post": {"url": "http://${host}/x"}})
     assert [one.code for one in found.warnings] == ["unknown_until_run"] and not found.blockers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.dsl.component import UNNOTED, Channel, Contact, Event, Limits, Outgoing, Run
+from core.dsl.component import UNNOTED, Channel, Contact, Event, Limits, Outgoing, Run, Tally
 from core.dsl.language import compile as compiler
 from core.dsl.language.course import Passage
 from core.model.kv import Namespace, qualify
@@ -34,6 +34,7 @@ class Stub:
     messages: list[Outgoing] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     contact: Contact = UNNOTED
+    tally: Tally = field(default_factory=Tally)
 
     def log(self, level: str, text: str, **fields: Any) -> None:
         self.lines.append((level, text))

@@ -13,7 +13,7 @@ from core.dsl.component import REGISTRY, Component, Limits
 from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
 from tests import waiting
-from tests.dsl import rig, web
+from tests.dsl import office, rig, web
 from tests.dsl.rig import Worker
 from tests.external import server
 from tests.filepolicies import everywhere
@@ -25,7 +25,11 @@ NEEDS_MORE = CLOUDS  # a site outside; compiled and not run
 ANSWERS = {  # what the site says that an example calls
     "http-poll": b'{"items": [{"id": 1}], "next_cursor": null}',
     "elasticsearch": b'{"errors": false, "items": [{"index": {"status": 201}}]}',
+    "http": b'{"owner": "ann"}',
+    "infer": b"""{"choices": [{"message": {"content": "{\\"urgency\\": \\"high\\"}"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 9, "completion_tokens": 5}}""",
 }
+SITES = re.compile(r"https://[a-z.]+example\.com(:\d+)?|https://example\.com")
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ async def test_the_example_of_a_component_is_a_job_that_runs(
             allow_exec=True, egress_allow=("127.0.0.0/8",), nats=nats, files=everywhere(tmp_path / "data")
         )
         if (component.kind, component.name) not in NEEDS_MORE:
-            text = re.sub(r"https://[a-z.]+example\.com(:\d+)?|https://example\.com", site.url(""), text)
+            text = SITES.sub(site.url(""), text)
         (loaded,) = load(text)
         executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
         if (component.kind, component.name) not in NEEDS_MORE:
@@ -80,13 +84,18 @@ async def run_example(component: type[Component], executor: Executor, worker: Wo
 def test_every_key_of_a_component_is_documented(component: type[Component]) -> None:
     assert component.__doc__
     assert component.example.strip()
+    component.model_rebuild()  # descriptions are read when a model is built, which is at its first use
     missing = [name for name, field in component.model_fields.items() if not field.description]
     assert not missing
 
 
 ACTIONS = [component for component in REGISTRY if component.kind == "action"]
 REFUSED = {"assert": 1}  # events of examples that show just that
-FILES = {"hosts.csv": "name,owner,place\ndb1,ann,fra\n"}  # what examples look up
+FILES = {  # what examples look up, and read
+    "hosts.csv": b"name,owner,place\ndb1,ann,fra\n",
+    "manuals/one.pdf": office.pdf(["How to do it", "What it is good for"]),
+    "letters/one.docx": office.docx(office.paragraph("Dear reader")),
+}
 
 
 @pytest.mark.anyio
@@ -95,13 +104,13 @@ async def test_the_example_of_an_action_runs_and_refuses_what_it_says(
     component: type[Component], worker: Worker, tmp_path: Path
 ) -> None:
     directory = tmp_path / "data" / worker.env().tenant
-    directory.mkdir(parents=True)
-    for name, text in FILES.items():
-        (directory / name).write_text(text)
-    worker.limits = Limits(files=everywhere(tmp_path / "data"))
-    (loaded,) = load(component.example)
-    async with stores.local(tmp_path) as kept:
+    for name, content in FILES.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)
+    worker.limits = Limits(files=everywhere(tmp_path / "data"), egress_allow=("127.0.0.0/8",))
+    async with web.serve(web.answer(200, ANSWERS.get(component.name, b""))) as site, stores.local(tmp_path) as kept:
         worker.store = kept.store
+        (loaded,) = load(SITES.sub(site.url(""), component.example))
         executor = Executor(compile_job(loaded.data, worker.env()), worker.env(), on_run=worker.reports.append)
         with anyio.fail_after(5):
             await run_example(component, executor, worker)

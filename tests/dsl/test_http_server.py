@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.dsl.component import Event, Limits, Run
-from core.dsl.inputs import http_requests
+from core.dsl.connections import http_requests
 from core.errors import Forbidden, JobFailed
 from core.worker.executor import Executor
 from tests import certificates, waiting

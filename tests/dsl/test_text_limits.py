@@ -50,7 +50,8 @@ CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("file", "path"): {"path": f"DIR/{TEXT}"},
     ("file-store", "object-name"): {"path": "DIR", "object-name": {"name": TEXT}},
 }
-OF_THE_RUN = {"s3", "gcs", "azure-blob"}  # their place is filled in for each run; their names are those of file-store
+# Their place is filled in for each run; their names are those of file-store.
+OF_THE_RUN = {"s3", "gcs", "azure-blob", "web-dav-store"}
 ELSEWHERE = {("file-store", "path"), *((name, key) for name in ("respond",) for key in ("result", "outcome", "error"))}
 
 

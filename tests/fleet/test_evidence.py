@@ -140,6 +140,19 @@ def test_a_condition_that_fails_for_every_event_of_a_window_is_told_and_is_over_
     assert decided(seen, 3 + 3 * WINDOW_SECONDS)[Type.EVENTS_ACCEPTED] == "true EventsAccepted"
 
 
+def test_calls_that_fail_for_every_event_of_a_window_are_told_although_the_events_go_on() -> None:
+    seen = Evidence("1")
+    seen.count(Totals(100, 100, 0, 0, 0, 99), 0.0, 1.0)
+    assert decided(seen, 2.0)[Type.EVENTS_ACCEPTED] == "true EventsAccepted"
+    other = Evidence("1")
+    other.count(Totals(100, 100, 0, 0, 0, 100), 0.0, 1.0)
+    assert decided(other, 2.0)[Type.EVENTS_ACCEPTED] == "false CallsFail"
+    assert other.suspects(2.0)
+    for number in (1, 2):
+        other.count(Totals(100 + 5 * number, 100 + 5 * number, 0, 0, 0, 100), 0.0, 2 + number * WINDOW_SECONDS)
+    assert decided(other, 3 + 3 * WINDOW_SECONDS)[Type.EVENTS_ACCEPTED] == "true EventsAccepted"
+
+
 @pytest.mark.parametrize(
     ("totals", "trigger", "bad"),
     [
@@ -174,7 +187,7 @@ def test_totals_that_begin_anew_are_no_faults() -> None:
     seen = Evidence("1")
     seen.count(Totals(5000, 5000, 10, 0), 0.0, 1.0)
     seen.count(Totals(3, 3, 0, 0), 0.0, 2.0)
-    assert seen.totals == (3, 3, 0, 0, 0) and not refused(seen, 3.0)
+    assert seen.totals == (3, 3, 0, 0, 0, 0) and not refused(seen, 3.0)
 
 
 def test_what_waits_for_more_than_five_minutes_is_behind_until_two_windows_without() -> None:

@@ -175,6 +175,70 @@ async def test_a_store_that_cannot_be_written_fails_the_job(worker: Worker) -> N
         await run(worker, [{"key": "a"}], kv({"set": {}}))
 
 
+# ---- enrich --------------------------------------------------------------------------------------------------------
+
+
+def look_up(**more: Any) -> dict[str, Any]:
+    return {"enrich": {"lookup-kv": {"namespace": "n", "key": "host/${host}"}, **more}}
+
+
+async def test_events_are_enriched_with_what_another_job_has_set(worker: Worker, space: Namespace) -> None:
+    await run(worker, [{"host": "a", "owner": "ann", "site": {"city": "fra"}}], kv({"set": {"key": "host/${host}"}}))
+    await space.set("host/b", "plain text")
+    await space.set("host/c", "7")
+    events = [{"host": host} for host in ("a", "b", "c", "d", "a")]
+    found = await run(worker, events, look_up(add=[{"who": "owner"}, {"place": "site.city"}, "value"]))
+    assert found == [
+        {"host": "a", "who": "ann", "place": "fra"},
+        {"host": "b", "value": "plain text"},
+        {"host": "c", "value": 7},
+        {"host": "d"},
+        {"host": "a", "who": "ann", "place": "fra"},
+    ]
+    assert any("no row for the key host/d" in line for line in worker.warnings)
+
+
+async def test_a_row_takes_the_place_of_nothing_unless_told_and_a_default_that_of_a_row(
+    worker: Worker, space: Namespace
+) -> None:
+    await space.set("a", '{"host": "A", "n": 1}')
+    by_field = {"namespace": "n", "key-field": "host"}
+    events = [{"host": "a", "n": 0}, {"host": "b"}, {}]
+    default = {"default": {"n": -1}}
+    assert await run(worker, events, look_up(**{"lookup-kv": by_field}, **default)) == [
+        {"host": "a", "n": 0},
+        {"host": "b", "n": -1},
+        {"n": -1},
+    ]
+    assert await run(worker, events[:1], look_up(**{"lookup-kv": by_field, "overwrite": True})) == [
+        {"host": "A", "n": 1}
+    ]
+
+
+async def test_more_events_than_are_looked_up_at_once_and_large_values_come_through(
+    worker: Worker, space: Namespace
+) -> None:
+    for n in range(6):
+        await space.set(f"host/{n}", json.dumps({"text": "x" * 900_000, "n": n}))
+    found = await run(worker, [{"host": n % 6} for n in range(600)], look_up(add="n"))
+    assert [event["n"] for event in found] == [n % 6 for n in range(600)]
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({}, "exactly one of lookup-file and lookup-kv"),
+        ({"lookup-kv": {"namespace": "n"}, "lookup-file": "x", "match": "a"}, "exactly one of"),
+        ({"lookup-kv": {"namespace": "n"}, "match": "a"}, "match is for lookup-file"),
+        ({"lookup-file": "x.csv"}, "'match' is missing"),
+    ],
+)
+def test_a_lookup_is_in_one_place(config: dict[str, Any], why: str) -> None:
+    with pytest.raises(errors.InvalidDocument) as refused:
+        compiler.check_job({"name": "j", "input": echo([{}]), "actions": [{"enrich": config}], "output": "print"})
+    assert why in str(refused.value)
+
+
 # ---- jobs whose actions wait ---------------------------------------------------------------------------------------
 
 

@@ -102,6 +102,7 @@ async def test_a_trace_says_what_would_be_done_and_leaves_the_store_alone(engine
         "print",
         "worker-kv: {namespace: n, operation: {set-if-absent: {key-field: id, result-field: first}}}",
         "dedupe: {fields: [id], namespace: n}",
+        "enrich: {lookup-kv: {namespace: n, key-field: id}}",
     )
     with anyio.fail_after(30):
         events = [{"id": "a"}, {"id": "a"}]
@@ -112,4 +113,5 @@ async def test_a_trace_says_what_would_be_done_and_leaves_the_store_alone(engine
         ("kv", 0, "would set-if-absent a in tenant-a:n"),
         ("kv", 0, "would set-if-absent a in tenant-a:n"),
     ]
+    assert "a trace reads no store" in traced["would_emit"][2]["text"]
     assert traced["events_out"] == [{"id": "a", "first": True}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import threading
@@ -17,6 +18,7 @@ from core import errors
 from core.engine import Engine
 from core.jobs import tracing
 from tests import processes, waiting
+from tests.dsl import office
 from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +71,14 @@ async def test_each_action_is_shown_with_the_events_before_and_after_it(engine: 
     assert "the event has no field id" in fault["message"]
     assert found["would_emit"][0]["content"] == found["events_out"][0]
     assert found["counts"] == {"events_in": 2, "steps": 4, "events_out": 1, "would_emit": 1, "errors": 1}
+
+
+async def test_the_text_of_a_file_is_read_as_in_a_job(engine: Engine) -> None:
+    content = base64.b64encode(office.docx(office.paragraph("Dear reader"))).decode()
+    found = await trace(engine, job("[{docx-to-text: {remove: true}}]"), events=[{"_raw": content}, {"_raw": "?"}])
+    assert found["events_out"] == [{"text": "Dear reader"}]
+    (fault,) = found["errors"]
+    assert fault["message"].startswith("actions/0 docx-to-text: _raw is not valid base64: ")
 
 
 async def test_a_message_gives_the_payload_and_the_number_of_an_event_stays_its_own(engine: Engine) -> None:

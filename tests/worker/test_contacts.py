@@ -126,7 +126,7 @@ async def test_a_reason_is_told_short_and_without_secrets() -> None:
 def test_an_older_worker_tells_no_outages_and_an_older_engine_passes_over_them() -> None:
     figures = frames.Figures(1, 1, 0, 0, 0, 0, 0, 0, 0.0, output_outage=frames.TargetOutage("a", "b", 1, 1, "c"))
     kind, by_workload = orjson.loads(frames.encode(frames.Beat({"t/job#0": figures})))
-    older = {id: values[:-2] for id, values in by_workload.items()}
+    older = {id: values[:13] for id, values in by_workload.items()}
     read = frames.OF_WORKER.decode(orjson.dumps([kind, older])).figures["t/job#0"]
     assert (read.events_in, read.input_outage, read.output_outage) == (1, None, None)
 

@@ -59,21 +59,37 @@ class Unsendable(JobFailed):
         self.refused = refused
 
 
+class BadAnswer(JobFailed):
+    """What came is no answer that can be read: too long, or compressed in a way that nobody asked for."""
+
+
 class Client:
     """Sends the requests of one opened component.
 
-    With `whole_answers` the body of an answer is read to its end (and unpacked when it is gzip), otherwise only as
-    much as a message about a fault needs.
+    With `whole_answers` the body of an answer is read to its end (and unpacked when it is gzip) if it has at most
+    `most_bytes`, otherwise only as much as a message about a fault needs.
     """
 
     def __init__(
-        self, config: Requests, env: Env, what: str, *, auth: Auth | None = None, whole_answers: bool = False
+        self,
+        config: Requests,
+        env: Env,
+        what: str,
+        *,
+        auth: Auth | None = None,
+        whole_answers: bool = False,
+        most_bytes: int = egress.MOST_RESPONSE_BYTES,
+        lanes: bool = False,
     ) -> None:
+        """`lanes`: each request that is under way at the same time as others has a connection of its own."""
         self._config = config
         self._env = env
         self._what = what
         self._whole = whole_answers
+        self._most_bytes = most_bytes if whole_answers else FAULT_BYTES
         self._http = egress.Egress(env.limits.egress_allow, insecure=config.insecure)
+        # A pool looks at all of its connections for every request: with 16 that is half of what a request costs.
+        self._lanes: list[egress.Egress] | None = [] if lanes else None  # those that are free; the last one used last
         self._headers = texts({name.lower(): value for name, value in config.headers.items()}, env)
         self._query = texts(config.query, env)
         self._proof = open_auth(auth, env, self._http, config.timeout)
@@ -172,20 +188,37 @@ class Client:
         seconds: float | None,
     ) -> egress.Reply:
         started = clock.monotonic()
+        lane = self._lane()
         try:
-            return await self._http.request(
+            return await lane.request(
                 method,
                 url,
                 headers=headers,
                 params=params,
                 content=content,
                 deadline_seconds=self._config.timeout if seconds is None else seconds,
-                max_bytes=egress.MOST_RESPONSE_BYTES if self._whole else FAULT_BYTES,
+                max_bytes=self._most_bytes,
                 cut=not self._whole,
                 inflate=self._whole,
             )
         except dialing.Unreachable as error:
-            raise Temporary(f"{error.message} (after {clock.monotonic() - started:.1f} s)", hint=error.hint) from error
+            raise Temporary(
+                f"{error.message} (after {clock.monotonic() - started:.1f} s)",
+                hint=error.hint,
+                undone=error.undone,
+            ) from error
+        except JobFailed as error:
+            raise BadAnswer(error.message, hint=error.hint) from error
+        finally:
+            if self._lanes is not None:
+                self._lanes.append(lane)
+
+    def _lane(self) -> egress.Egress:
+        if self._lanes is None:
+            return self._http
+        if self._lanes:
+            return self._lanes.pop()
+        return egress.Egress(self._env.limits.egress_allow, insecure=self._config.insecure, connections=1)
 
     def without_secrets(self, url: str) -> str:
         """An address for messages: without its parameters, and without its path when a secret is part of it."""
@@ -193,7 +226,8 @@ class Client:
         return shorten("/".join(plain.split("/", 3)[:3]) if self._secret_url else plain, 120)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        for one in (self._http, *(self._lanes or ())):
+            await one.aclose()
 
 
 def texts(values: Mapping[str, str], env: Env) -> Texts:
@@ -249,5 +283,16 @@ def check_temporary(reply: egress.Reply, where: str) -> None:
     """Raise Temporary for the statuses 408, 429 and 5xx."""
     if reply.status in (408, 429) or reply.status >= 500:
         raise Temporary(
-            f"{where} answered {reply.status}", after_seconds=egress.retry_after(reply.header("retry-after"))
+            f"{where} answered {reply.status}",
+            after_seconds=egress.retry_after(reply.header("retry-after")),
+            undone=reply.status == 429,  # RFC 6585 4: refused for their number, so nothing was done
+            status=reply.status,
         )
+
+
+def joined(headers: list[tuple[str, str]]) -> dict[str, str]:
+    """The headers of an answer by name; of one that comes several times the values are joined by commas."""
+    out: dict[str, str] = {}
+    for name, value in headers:
+        out[name] = f"{out[name]}, {value}" if name in out else value
+    return out

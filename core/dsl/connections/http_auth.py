@@ -222,12 +222,12 @@ class _Token:
                 max_bytes=MOST_TOKEN_BYTES,
             )
         except dialing.Unreachable as error:
-            raise Temporary(f"the token endpoint: {error.message}", hint=error.hint) from error
+            raise Temporary(f"the token endpoint: {error.message}", hint=error.hint, undone=True) from error
         self._take(reply)
 
     def _take(self, reply: egress.Reply) -> None:
         if reply.status in (408, 429) or reply.status >= 500:
-            raise Temporary(f"the token endpoint answered {reply.status}")
+            raise Temporary(f"the token endpoint answered {reply.status}", undone=True)
         try:
             answer = orjson.loads(reply.body)
         except orjson.JSONDecodeError:

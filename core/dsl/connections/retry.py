@@ -30,9 +30,13 @@ class Retry(Config):
 class Temporary(JobFailed):
     """A fault that may be gone at the next try."""
 
-    def __init__(self, message: str, *, hint: str = "", after_seconds: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", after_seconds: float = 0.0, undone: bool = False, status: int = 0
+    ) -> None:
         super().__init__(message, hint=hint)
         self.after_seconds = after_seconds  # not before this, as the other side asked
+        self.undone = undone  # the other side has done nothing for certain
+        self.status = status  # of an answer over HTTP
 
 
 async def attempt(retry: Retry | None, env: Env, what: str, action: Callable[[], Awaitable[T]]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlencode
@@ -176,7 +175,7 @@ class HttpPollSource:
                 raise JobFailed(f"http-poll: the answer has no array in {shorten(config.events_field)}")
             return [_as_event(one) for one in value]
         if config.payload_mode == "binary":
-            return [{lines.RAW: base64.b64encode(reply.body).decode()}] if reply.body else []
+            return lines.from_bytes(reply.body)
         if config.payload_mode == "raw":
             return lines.from_text(reply.body, False, config.ignore_linebreaks, self._env, run, "http-poll")
         if document is not MISSING:
@@ -190,7 +189,7 @@ class HttpPollSource:
         if response.status_field is not None:
             added.append((response.status_field, reply.status))
         if response.headers_field is not None:
-            added.append((response.headers_field, _joined(reply.headers)))
+            added.append((response.headers_field, http.joined(reply.headers)))
         if added and not events:  # an answer without a body still has a status
             events.append({})
         if response.body_field is not None:
@@ -212,13 +211,6 @@ class HttpPollSource:
 
 def _take_any(reply: egress.Reply, where: str) -> None:
     """Every status is an answer."""
-
-
-def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:
-    out: dict[str, str] = {}
-    for name, value in headers:
-        out[name] = f"{out[name]}, {value}" if name in out else value
-    return out
 
 
 def _as_event(value: Any) -> Event:

@@ -13,10 +13,10 @@ import orjson
 from pydantic import Field, field_validator
 
 from core.dsl.component import REGISTRY, Batch, Env, Event, Input, Run
-from core.dsl.connections import sockets
+from core.dsl.connections import http_requests, sockets
+from core.dsl.connections.http_requests import Answer, Refused, Request
 from core.dsl.events.select import Selector
-from core.dsl.inputs import http_requests, lines
-from core.dsl.inputs.http_requests import Answer, Refused, Request
+from core.dsl.inputs import lines
 from core.dsl.language import templates
 from core.dsl.language.duration import Duration
 from core.errors import shorten

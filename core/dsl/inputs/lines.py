@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -93,6 +94,11 @@ def from_text(data: bytes, json: bool, ignore_linebreaks: bool, env: Env, run: R
     if json:
         return _from_mixed_lines([data], env, run, where)
     return [{RAW: decode_text(data, env, run, where)}]
+
+
+def from_bytes(data: bytes | bytearray) -> list[Event]:
+    """One event with bytes as they are, in base64; nothing gives none."""
+    return [{RAW: base64.b64encode(data).decode()}] if data else []
 
 
 def split(data: bytes) -> list[bytes]:

@@ -84,6 +84,9 @@ class ObjectInput(lines.LinesInput):
     preprocessors: tuple[preprocess.Preprocessor, ...] = ()
     """Undo gzip, base64 or parquet after reading, in this order; `extension` chooses by .gz, .b64 and .parquet. The
     rows of a parquet object become lines of JSON (use `json: true`)."""
+    binary: bool = False
+    """Each object is one event with its bytes in base64 in `_raw`: for files that are no text (pdf-text,
+    docx-to-text). One that is longer than an event may be (16 MiB) is skipped and counted."""
     batch: groups.Group | None = None
     """Mark the events of one object as a group."""
     object_name_field: Selector | None = None
@@ -102,6 +105,12 @@ class ObjectInput(lines.LinesInput):
     def _remembers_what_it_read(self) -> Self:
         if not self.fingerprinting and (self.replay is not None or self.retention is not None):
             raise ValueError("replay and retention need fingerprinting: true, which remembers what was read")
+        return self
+
+    @model_validator(mode="after")
+    def _binary_is_whole(self) -> Self:
+        if self.binary and (self.json_ or self.long_lines == "cut"):
+            raise ValueError("binary: true gives whole objects as they are; leave out json and long-lines: cut")
         return self
 
     def opener(self, env: Env) -> Opener:
@@ -294,13 +303,16 @@ class ObjectSource:
         long = lines.LongLines(config.long_lines, limit, where, lambda text, lost: run.shorten(env, text, what, lost))
         chunks = _decoded(store, one, config)
         async with contextlib.aclosing(chunks):
-            if config.ignore_linebreaks:
+            if config.ignore_linebreaks or config.binary:
                 data = bytearray()
                 async for chunk in chunks:
                     run.bytes_in += len(chunk)
                     if not long.grow(data, chunk):
                         break
-                events = lines.from_text(bytes(data), config.json_, True, env, run, where)
+                if config.binary:
+                    events = lines.from_bytes(data)
+                else:
+                    events = lines.from_text(bytes(data), config.json_, True, env, run, where)
                 yield Batch(self._stamped(events, one, run), self._expect(settled, mark, ours), True)
                 return
             splitter = lines.Splitter(limit, where, long)

@@ -11,6 +11,7 @@ from core.dsl.language.conditions import Condition
 from core.errors import JobFailed
 
 Each = Callable[[Event, Run], Event | list[Event] | None]
+LARGEST_PART = 4096  # events that an action which waits is given at once
 
 
 class EventFault(Exception):
@@ -84,6 +85,11 @@ class WaitingAction(Action):
     def waits(self) -> bool:
         """Whether this declaration has to wait; one that need not is an ordinary action with `each`."""
         return True
+
+    @property
+    def most_at_once(self) -> int:
+        """How many events it is given at once; what it makes of them goes on before it is given more."""
+        return LARGEST_PART
 
     def open(self, env: Env, warn: Warn) -> Waiter:
         raise NotImplementedError

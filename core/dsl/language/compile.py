@@ -319,7 +319,7 @@ def _legs(actions: Sequence[Action], env: Env, first: int = 0) -> Legs:
             open_part = None
             warn = _Warner(env, f"actions/{index} {action.name}", action.suppress_warnings)
             acting = f"/actions/{index}", action.name
-            parts.append(Wait(action.open(env, warn), _holds(action, env, warn, lua), acting))
+            parts.append(Wait(action.open(env, warn), _holds(action, env, warn, lua), acting, action.most_at_once))
             continue
         if open_part is None:
             parts.append(open_part := _Part(env, lua))

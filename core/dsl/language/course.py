@@ -14,11 +14,10 @@ from operator import length_hint
 
 from core import clock
 from core.dsl.component import Event, Run
-from core.dsl.language.action import Settled, Waiter
+from core.dsl.language.action import LARGEST_PART, Settled, Waiter
 from core.errors import JobFailed
 
 STRIDE = 256  # events of a leg between two looks at the clock
-LARGEST_PART = 4096  # events that an action which waits is given at once
 MOST_WAITING = 2_000_000  # events of one batch that wait for later legs
 
 Numbers = Iterable[int]
@@ -47,6 +46,8 @@ class Wait:
     holds: Holds | None
     acting: tuple[str, str] = ("", "")
     """Its pointer in the document, and its name."""
+    most: int = LARGEST_PART
+    """Events that it is given at once."""
 
 
 Legs = Sequence[Leg | Wait]
@@ -106,7 +107,7 @@ class Passage:
         self._run = run
         self._out: list[Event] = []
         self._under_way: list[tuple[int, Iterator[Event], Iterator[int]]] = []  # the deepest leg last
-        self._gathered = {at: _Gathered([], []) for at, leg in enumerate(legs) if type(leg) is Wait}
+        self._gathered = {at: _Gathered([], [], leg.most) for at, leg in enumerate(legs) if type(leg) is Wait}
         if run.begins:
             for leg in legs:
                 if isinstance(leg, Leg):
@@ -176,7 +177,7 @@ class Passage:
     def _choose_due(self) -> None:
         """Whether an action that waits has enough to be worth its while, or all that there will be."""
         deepest = self._under_way[-1][0] if self._under_way else -1
-        full = [at for at, found in self._gathered.items() if len(found) >= LARGEST_PART and at > deepest]
+        full = [at for at, found in self._gathered.items() if len(found) >= found.most and at > deepest]
         if full:
             self.due = full[-1]
         elif not self._under_way:
@@ -188,7 +189,7 @@ class Passage:
         assert at is not None
         leg = self._legs[at]
         assert isinstance(leg, Wait)
-        events, numbers = self._gathered[at].take(LARGEST_PART)
+        events, numbers = self._gathered[at].take()
         self.due = None
         left, kept = await _wait(leg, events, self._run, numbers, on_settled)
         self._put(at + 1, left, iter(kept))
@@ -201,13 +202,14 @@ class _Gathered:
 
     events: list[Event]
     numbers: list[int]
+    most: int  # that it is given at once
 
     def __len__(self) -> int:
         return len(self.events)
 
-    def take(self, most: int) -> tuple[list[Event], list[int]]:
-        taken = self.events[:most], self.numbers[:most]
-        del self.events[:most], self.numbers[:most]
+    def take(self) -> tuple[list[Event], list[int]]:
+        taken = self.events[: self.most], self.numbers[: self.most]
+        del self.events[: self.most], self.numbers[: self.most]
         return taken
 
 

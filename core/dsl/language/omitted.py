@@ -5,15 +5,9 @@ from __future__ import annotations
 OMITTED: dict[str, str] = {
     "kafka": "A client dials whatever addresses the brokers announce, past the egress guard, and the kept ones bring"
     " native code or threads of their own. Let exec run kcat, or use the HTTP proxy of the cluster with http-poll.",
-    "infer": "Needs a model or a paid service. Call one with http-post, or in a job of your own behind a message.",
-    "cluster": "Needs numeric libraries and a choice of algorithm; send vectors to a service with http-post.",
-    "scoring": "Needs a model; see infer.",
-    "pdf-text": "Parsers that cope with real files are native code under licences that do not fit, fed by strangers;"
-    " let exec run pdftotext.",
-    "docx-to-text": "As pdf-text; let exec run a converter such as pandoc.",
+    "cluster": "Needs numeric libraries and a choice of algorithm; send vectors to a service with the action http.",
+    "scoring": "Needs a model that is trained before; ask a service that has one with the action http.",
     "windows-event-log": "Workers run on Linux; let a forwarder on the Windows host send to http-server or tcp.",
-    "web-dav-store": "No kept client with streaming; mount the share and use file-store, or put one object for each"
-    " event with http-post and method put.",
 }
 
 

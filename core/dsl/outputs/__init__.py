@@ -15,11 +15,13 @@ COMPONENTS = {
     "gcs": "cloud",
     "http-get": "http_get",
     "http-post": "http_post",
+    "http-server": "http_server",
     "jetstream": "jetstream",
     "message": "message",
     "print": "print",
     "respond": "respond",
     "s3": "cloud",
     "splunk-hec": "splunk_hec",
+    "web-dav-store": "web_dav_store",
     "worker-channel": "worker_channel",
 }

@@ -1,4 +1,4 @@
-"""Writing to object stores: what the outputs file-store, s3, gcs and azure-blob have in common."""
+"""Writing to object stores: what the outputs file-store, s3, gcs, azure-blob and web-dav-store have in common."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from core.dsl.files import preprocess
 from core.dsl.language import templates
 from core.dsl.outputs import batching, content
 from core.dsl.outputs.numbers import Numbers
-from core.dsl.stores import NamesRefused, Opener, Store
+from core.dsl.stores import NamesRefused, Writable
 from core.errors import Forbidden
 from core.guard import file_access
 from core.model.letter import Code
@@ -70,7 +70,7 @@ class ObjectOutput(Output):
     retry: Retry | None = None
     """Try again when the store cannot take an object; left out: fail at once, and the job is restarted."""
 
-    def opener(self, env: Env) -> Opener:
+    def opener(self, env: Env) -> Callable[[Run], Writable]:
         """How to get the store of a run."""
         raise NotImplementedError
 
@@ -82,11 +82,11 @@ class ObjectOutput(Output):
 class ObjectSink:
     """Makes names and contents; a batch is settled when the object with its last event is in the store."""
 
-    def __init__(self, config: ObjectOutput, opener: Opener, env: Env) -> None:
+    def __init__(self, config: ObjectOutput, opener: Callable[[Run], Writable], env: Env) -> None:
         self._config = config
         self._env = env
         self._open = opener
-        self._store: Store | None = None
+        self._store: Writable | None = None
         self._encode = content.pairs(config.input_field, env, config.name)
         name = config.object_name
         self._name = templates.template(name.name, env, required=True) if name.name is not None else None
@@ -138,7 +138,7 @@ class ObjectSink:
             return fault.refused
         return ()
 
-    async def _store_of(self, run: Run) -> Store:
+    async def _store_of(self, run: Run) -> Writable:
         store = self._open(run)
         if self._store is not None and self._store is not store:
             await self._store.close()

@@ -34,12 +34,28 @@ class NamesRefused(JobFailed):
         self.refused = refused
 
 
-class Store(Protocol):
-    """Objects under names with slashes.
+class Writable(Protocol):
+    """Where objects are put under names with slashes: all that an output needs of a store.
 
     Every method raises NotThere for what does not exist, Forbidden or JobFailed for what will not work at a second
-    try either, and StoreFault for what may.
+    try either, and StoreFault (or another Temporary) for what may.
     """
+
+    async def put(self, objects: Sequence[tuple[str, bytes]]) -> None:
+        """Write whole objects; each is there completely or not at all, and durable when this returns.
+
+        Raises NamesRefused when it has written the others.
+        """
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Remove objects; those that do not exist are no fault. Raises NamesRefused when it has removed the others."""
+
+    async def close(self) -> None:
+        """Release connections. Safe to call twice."""
+
+
+class Store(Writable, Protocol):
+    """Objects that can be listed and read as well; faults are the same."""
 
     async def listing(self, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
         """The objects whose names start with one of the prefixes (none: all) and that `keep` takes.
@@ -55,18 +71,6 @@ class Store(Protocol):
 
     def get(self, name: str) -> AsyncGenerator[bytes, None]:
         """The content in chunks of bounded size."""
-
-    async def put(self, objects: Sequence[tuple[str, bytes]]) -> None:
-        """Write whole objects; each is there completely or not at all, and durable when this returns.
-
-        Raises NamesRefused when it has written the others.
-        """
-
-    async def delete(self, names: Sequence[str]) -> None:
-        """Remove objects; those that do not exist are no fault. Raises NamesRefused when it has removed the others."""
-
-    async def close(self) -> None:
-        """Release connections. Safe to call twice."""
 
 
 Opener = Callable[[Run], Store]

@@ -60,6 +60,18 @@ class Figures(TypedDict):
     """Refused events of which no letter was kept, for there was no room."""
     conditions_failed: NotRequired[int]
     """Events for which a condition could not be worked out, so that it did not hold."""
+    calls: NotRequired[int]
+    """Requests that its actions have sent, each try."""
+    calls_failed: NotRequired[int]
+    """Calls of its actions that gave no usable answer, after all their tries."""
+    cache_hits: NotRequired[int]
+    cache_misses: NotRequired[int]
+    prompt_tokens: NotRequired[int]
+    """That models have read for it."""
+    completion_tokens: NotRequired[int]
+    """That models have written for it."""
+    cost_millionths: NotRequired[int]
+    """By the prices of its document, in millionths of their unit."""
     waiting: NotRequired[int]
     """Messages that no replica has taken; missing: there are none."""
 

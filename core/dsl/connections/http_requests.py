@@ -1,7 +1,7 @@
 """Reading HTTP/1.1 requests from a connection and writing answers: bounded in size, in time and in number.
 
-What the http-server input stands on. The parser is llhttp (httptools) in its strict mode, so a message that two
-parsers could cut in two ways is refused.
+What the input and the output http-server stand on. The parser is llhttp (httptools) in its strict mode, so a message
+that two parsers could cut in two ways is refused.
 """
 
 from __future__ import annotations
