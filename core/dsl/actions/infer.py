@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import orjson
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from core.dsl.actions import asking
 from core.dsl.actions.assert_ import MAX_SCHEMA_BYTES, compile_schema
 from core.dsl.component import REGISTRY, Config, Env, Event, Run
-from core.dsl.connections import calls, http, models, resource
-from core.dsl.connections.answers import Answer
-from core.dsl.connections.calls import Caller, CallFailed, Calling, Why
-from core.dsl.connections.models import Usage
-from core.dsl.connections.retry import Retry, attempt
-from core.dsl.connections.spending import MILLION, Budget, Prices, Spending
-from core.dsl.events import select
+from core.dsl.connections import calls, http, resource
+from core.dsl.connections.calls import Calling
+from core.dsl.connections.retry import Retry
+from core.dsl.connections.spending import Budget, Prices
 from core.dsl.events.codegen import Warn
-from core.dsl.events.select import MISSING, Selector
+from core.dsl.events.select import Selector
 from core.dsl.language import templates
-from core.dsl.language.action import Each, EventFault, Settled, Waiter, WaitingAction
-from core.errors import JobFailed, shorten
+from core.dsl.language.action import Each, EventFault, Waiter, WaitingAction
+from core.errors import shorten
 from core.guard import egress
-from core.model.letter import Code
 
 _OURS = frozenset(("model", "messages", "input", "stream", "response_format", "encoding_format", "n"))
 
@@ -231,14 +226,14 @@ output: {print: STDOUT}
 
     def open(self, env: Env, warn: Warn) -> Waiter:
         if self.embedding is not None:
-            return _Embedding(self, self.embedding, env, warn)
+            return asking.Embeddings(self, self.embedding, env, warn)
         assert self.llm is not None
-        return _Chat(self, self.llm, env, warn)
+        return asking.Chat(self, self.llm, env, warn)
 
     def each(self, env: Env, warn: Warn) -> Each:
         """The dry form: tells who would be asked."""
         url, model = resource.address(self.model.url, env), self.model.model
-        text_of, field = _text(self, env, warn), self.response_field
+        text_of, field = asking.text_of(self, env, warn), self.response_field
 
         def tell(event: Event, run: Run) -> Event:
             try:
@@ -252,217 +247,3 @@ output: {print: STDOUT}
             return event
 
         return tell
-
-
-def _text(config: Infer, env: Env, warn: Warn) -> Callable[[Event, Run], str]:
-    """A function that gives what is asked about an event. It raises Unsendable for one without it."""
-    if config.prompt.user is not None:
-        return templates.template(config.prompt.user, env, warn)
-    field = str(config.input_field)
-    get = select.getter(select.parse(field))
-
-    def text(event: Event, run: Run) -> str:
-        value = get(event)
-        if value is MISSING or value is None or value == "":
-            raise http.Unsendable(f"the event has nothing in the field {field}", Code.NO_FIELD)
-        return templates.text_of(value)
-
-    return text
-
-
-class _Asking:
-    """What both kinds share: one request to the server, its cost, and what becomes of an event."""
-
-    path: ClassVar[str]
-
-    def __init__(self, config: Infer, env: Env, warn: Warn) -> None:
-        self._config = config
-        self._env = env
-        self._caller = Caller(config, env, config.name)
-        self._spending = Spending(config.prices, config.budget, env)
-        self._text = _text(config, env, warn)
-        self._put = select.setter(select.parse(config.response_field))
-        self._put_usage = None if config.usage_field is None else select.setter(select.parse(config.usage_field))
-        keys = {"url": config.model.url, "timeout": config.timeout_ms / 1000}
-        if config.model.api_key is not None:
-            keys["auth"] = {"bearer": config.model.api_key}
-        requests = http.Authenticated.model_validate(keys)
-        self._client = http.Client(
-            requests,
-            env,
-            config.name,
-            auth=requests.auth,
-            whole_answers=True,
-            most_bytes=config.max_response_bytes,
-            lanes=True,
-        )
-        base = config.model.url.rstrip("/")
-        self._url = resource.address(f"{base}/{self.path}", env)
-
-    async def ask(self, body: dict[str, Any], event: Event, run: Run) -> egress.Reply:
-        """Send a request, again as `retry` says. Raises JobFailed with what went wrong."""
-        url, content = self._url(event, run), orjson.dumps(body)
-        headers = {"content-type": "application/json", "accept": "application/json"}
-
-        async def once() -> egress.Reply:
-            self._spending.check(run)
-            await self._caller.begin()
-            return await self._client.exchange(
-                "POST", url, {}, run, content=content, headers=headers, judge=calls.check_answer
-            )
-
-        return await attempt(self._config.retry, self._env, self._config.name, once)
-
-    def give(
-        self, event: Event, value: Any, usage: Usage, cost: int, run: Run, acting: tuple[str, str]
-    ) -> Event | None:
-        """The event with its answer; None when there is no place for it."""
-        try:
-            self._put(event, value)
-            if self._put_usage is not None:
-                told = {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "cost": cost / MILLION}
-                self._put_usage(event, told)
-        except ValueError as error:
-            run.fail(self._env, f"infer: {error}; the event is refused", event, acting)
-            return None
-        return event
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-
-class _Chat(_Asking):
-    """Chat completions, one for each event."""
-
-    path = "chat/completions"
-
-    def __init__(self, config: Infer, llm: Llm, env: Env, warn: Warn) -> None:
-        super().__init__(config, env, warn)
-        self._llm = llm
-        prompt, schema = config.prompt, config.prompt.schema_
-        self._system = None if prompt.system is None else templates.template(prompt.system, env, warn)
-        schema = orjson.loads(schema) if isinstance(schema, str) else schema
-        self._validator = None if schema is None else compile_schema(orjson.dumps(schema))
-        self._format = models.json_format(schema) if config.response_format == "json" else None
-        self._parameters = dict(llm.parameters)
-        if llm.temperature is not None:
-            self._parameters["temperature"] = llm.temperature
-        if llm.max_tokens is not None:
-            self._parameters["max_tokens"] = llm.max_tokens
-
-    async def work(self, events: list[Event], run: Run, on_settled: Callable[[Settled], None]) -> list[Event | None]:
-        await self._spending.begin(run.acting[0])
-        return await self._caller.in_order(events, partial(self._call, run, run.acting))
-
-    async def _call(self, run: Run, acting: tuple[str, str], event: Event) -> Event | None:
-        spent: list[tuple[Usage, int]] = []
-        try:
-            messages = self._messages(event, run)
-            request = [
-                "llm-completion",
-                self._config.model.url,
-                self._llm.model,
-                messages,
-                self._format,
-                self._parameters,
-            ]
-            ask = partial(self._answer, messages, event, run, acting, spent)
-            value = await self._caller.answer(request, ask)
-        except JobFailed as fault:
-            return self._caller.failed(fault, event, run, acting)
-        usage = Usage(sum(one.prompt for one, _ in spent), sum(one.completion for one, _ in spent))
-        return self.give(event, value, usage, sum(cost for _, cost in spent), run, acting)
-
-    def _messages(self, event: Event, run: Run) -> list[models.Message]:
-        try:
-            messages = [] if self._system is None else [{"role": "system", "content": self._system(event, run)}]
-            return [*messages, {"role": "user", "content": self._text(event, run)}]
-        except templates.TextTooLong as error:
-            raise http.Unsendable(str(error)) from error
-
-    async def _answer(
-        self,
-        messages: list[models.Message],
-        event: Event,
-        run: Run,
-        acting: tuple[str, str],
-        spent: list[tuple[Usage, int]],
-    ) -> Answer:
-        """What the model answers, mended if that is needed. Raises JobFailed with what went wrong."""
-        for left in range(self._config.repairs, -1, -1):
-            body = models.completion_request(self._llm.model, messages, self._parameters, self._format)
-            found = models.completion(await self.ask(body, event, run))
-            cost = await self._spending.add(found.usage, run, acting[0])
-            spent.append((found.usage or Usage(), cost))
-            text = found.whole()
-            if self._format is None:
-                return Answer(text)
-            try:
-                value = models.parse_json(text)
-                if self._validator is not None:
-                    models.check_fits(value, self._validator)
-                return Answer(value)
-            except ValueError as fault:
-                if not left:
-                    raise CallFailed(Why.UNUSABLE, f"the answer cannot be used: {fault}") from fault
-                messages = models.repair(messages, text, str(fault))
-        raise AssertionError("the last try returns or raises")
-
-
-class _Embedding(_Asking):
-    """Vectors, of one or several events in a request."""
-
-    path = "embeddings"
-
-    def __init__(self, config: Infer, embedding: Embedding, env: Env, warn: Warn) -> None:
-        super().__init__(config, env, warn)
-        self._model = embedding
-
-    async def work(self, events: list[Event], run: Run, on_settled: Callable[[Settled], None]) -> list[Event | None]:
-        await self._spending.begin(run.acting[0])
-        size = 1 if self._config.batch is None else self._config.batch.fixed_size
-        groups = [list(range(at, min(at + size, len(events)))) for at in range(0, len(events), size)]
-        out: list[Event | None] = [None] * len(events)  # what is refused stays None
-        await self._caller.in_order(groups, partial(self._call, events, out, run, run.acting))
-        return out
-
-    async def _call(
-        self, events: list[Event], out: list[Event | None], run: Run, acting: tuple[str, str], places: list[int]
-    ) -> None:
-        texts: list[tuple[int, str]] = []
-        for place in places:
-            try:
-                texts.append((place, self._text(events[place], run)))
-            except http.Unsendable as fault:
-                out[place] = self._caller.failed(fault, events[place], run, acting)
-        if not texts:
-            return
-        spent: list[tuple[Usage, int]] = []
-        sent = [text for _, text in texts]
-        try:
-            model = self._model
-            request = ["embedding", model.url, model.model, sent, model.dimensions, model.parameters]
-            ask = partial(self._answer, sent, events[texts[0][0]], run, acting, spent)
-            vectors = await self._caller.answer(request, ask)
-        except JobFailed as fault:
-            if len(texts) > 1 and isinstance(fault, CallFailed) and fault.why is Why.REFUSED:
-                for place, _ in texts:  # which of them is it
-                    await self._call(events, out, run, acting, [place])
-                return
-            for place, _ in texts:
-                out[place] = self._caller.failed(fault, events[place], run, acting)
-            return
-        usage, cost = spent[0] if spent else (Usage(), 0)
-        for (place, text), vector in zip(texts, vectors, strict=True):
-            share = len(text) / max(1, sum(map(len, sent)))
-            own = Usage(round(usage.prompt * share), 0)
-            out[place] = self.give(events[place], vector, own, round(cost * share), run, acting)
-
-    async def _answer(
-        self, texts: list[str], event: Event, run: Run, acting: tuple[str, str], spent: list[tuple[Usage, int]]
-    ) -> Answer:
-        model = self._model
-        body = models.embedding_request(model.model, texts, model.dimensions, model.parameters)
-        vectors, usage = models.embeddings(await self.ask(body, event, run), len(texts))
-        spent.append((usage or Usage(), await self._spending.add(usage, run, acting[0])))
-        return Answer(vectors)
