@@ -18,9 +18,10 @@ from tests import nursery, quick
 
 HOMES = "SLUICE_TEST_HOMES"  # the variable that names where tests have the homes of their engines (engines.engine_on)
 # How long one example takes says nothing: tests run side by side, on machines of any speed.
-hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.register_profile("any machine", deadline=None, max_examples=40)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=20)
-hypothesis.settings.load_profile("any machine")
+hypothesis.settings.load_profile(os.environ.get("SLUICE_PROPERTIES", "any machine"))
 
 # A shell starts what it runs in the background with SIGINT ignored, and commands that tests interrupt would inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
