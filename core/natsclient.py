@@ -28,8 +28,8 @@ def installed() -> bool:
 
 def without_credentials(url: str) -> str:
     """The address as logs and people may see it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    parts = [urlsplit(one) for one in url.split(",")]
+    return ",".join(urlunsplit(one._replace(netloc=one.netloc.rpartition("@")[2])) for one in parts)
 
 
 def faults() -> tuple[type[Exception], ...]:
@@ -48,7 +48,8 @@ async def connect(
     on_back: Callable[[], None],
     **options: Any,
 ) -> Client:
-    """Connect to nats://[USER:PASSWORD@]HOST:PORT, or tls://; whoever does it closes the client.
+    """Connect to nats://[USER:PASSWORD@]HOST:PORT, or tls://, or one of several with commas between; whoever does it
+    closes the client.
 
     `on_fault` hears each new text once: a server that is away says the same at every try. Raises CannotConnect.
     """
@@ -75,7 +76,7 @@ async def connect(
 
     connecting = asyncio.create_task(
         client.connect(
-            url,
+            url.split(","),
             name=name,
             error_cb=failed,
             disconnected_cb=away,

@@ -213,8 +213,11 @@ class Settings(Openable):
     """How often a worker reports; one that is silent for five of these is lost."""
     nats: Annotated[str, WIDENS] = ""
     """The NATS server over which workers of other machines join, and whose JetStream keeps the channels with transport
-    jetstream: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or tls:// in place of nats://. Empty: there are only
-    workers of this machine, and no such channels."""
+    jetstream: nats://HOST:PORT, nats://USER:PASSWORD@HOST:PORT, or tls:// in place of nats://; of a cluster, several
+    with commas between. Empty: there are no such channels, and workers of other machines join over HTTP alone."""
+    jetstream_replicas: Literal[1, 3, 5] = 1
+    """On how many servers of a NATS cluster each new stream of a channel is kept; what is confirmed survives the loss
+    of less than half of them."""
     allow_shared_worker_key: Annotated[bool, WIDENS] = False
     """Workers that have a copy of worker.key may join over NATS, as before there were worker tokens. It goes with the
     next release but one."""
@@ -349,7 +352,7 @@ class Settings(Openable):
     @property
     def ports_closed_to_jobs(self) -> frozenset[int]:
         """`closed_ports`, that of the NATS server, and those of this process."""
-        return frozenset(self.closed_ports + self._closed) | {urlsplit(self.nats).port or 0 if self.nats else 0}
+        return frozenset(self.closed_ports + self._closed) | {urlsplit(url).port or 0 for url in self.nats.split(",")}
 
     @property
     def license_file(self) -> Path:
@@ -365,8 +368,12 @@ class Settings(Openable):
     @field_validator("nats")
     @classmethod
     def _nats(cls, value: str) -> str:
-        if value and not re.fullmatch(r"(?:nats|tls)://[^\s/?#]+/?", value):
-            raise ValueError("the address of a NATS server is nats://HOST:PORT or tls://HOST:PORT")
+        one = r"(?:nats|tls)://[^\s/?#,]+/?"
+        if value and not re.fullmatch(rf"{one}(?:,{one})*", value):
+            raise ValueError(
+                "the address of a NATS server is nats://HOST:PORT or tls://HOST:PORT; of a cluster, several"
+                " of them with commas between"
+            )
         return value
 
     @field_validator("portals")

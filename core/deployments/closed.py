@@ -18,6 +18,7 @@ from core.errors import Forbidden, shorten
 from core.guard import addresses, listen
 from core.guard.openings import Candidate, Openings
 from core.guard.pathrules import Locator
+from core.model.enrolment import Ability
 from core.model.plan import Finding
 
 SHOWN_WORKERS = 4
@@ -29,13 +30,19 @@ class _Opener(NamedTuple):
     does: str
     setting: str
     variable: str
+    ability: str = ""
+    """What a token has to grant besides, to a worker of another machine."""
 
 
 _OPENERS = {
-    What.EXEC: _Opener("runs commands", "allow_exec", "SLUICE_ALLOW_EXEC=true"),
-    What.EGRESS: _Opener("lets jobs connect to {address}", "egress_allow", "SLUICE_EGRESS_ALLOW={host}"),
-    What.LISTEN: _Opener("lets jobs listen at {address}", "listen_allow", "SLUICE_LISTEN_ALLOW={host}"),
-    What.CLOUD: _Opener("lends its operator's cloud credentials", "cloud_credentials", "SLUICE_CLOUD_CREDENTIALS=true"),
+    What.EXEC: _Opener("runs commands", "allow_exec", "SLUICE_ALLOW_EXEC=true", Ability.EXEC),
+    What.EGRESS: _Opener(
+        "lets jobs connect to {address}", "egress_allow", "SLUICE_EGRESS_ALLOW={host}", Ability.EGRESS
+    ),
+    What.LISTEN: _Opener("lets jobs listen at {address}", "listen_allow", "SLUICE_LISTEN_ALLOW={host}", Ability.LISTEN),
+    What.CLOUD: _Opener(
+        "lends its operator's cloud credentials", "cloud_credentials", "SLUICE_CLOUD_CREDENTIALS=true", Ability.CLOUD
+    ),
     What.NATS: _Opener("knows a NATS server", "nats", "SLUICE_NATS=nats://HOST:4222"),
 }
 
@@ -93,19 +100,19 @@ class _Job:
         text, host = shorten(need.address, 100), _host(need)
         variable = opener.variable.format(host=host)
         way = f"setting {opener.setting} (sluice.toml, or {variable})"
-        self._say(where, opener.does.format(address=text), way, refusing, told)
+        self._say(where, opener.does.format(address=text), way, opener.ability, refusing, told)
 
     def path(self, path: Named, told: Told) -> None:
         refusing = [one for one in self.candidates if one.files is not None and _refuses(path, one.files)]
         if len(refusing) < len(self.candidates):  # what all of them refuse is path_not_allowed
             does = f"lets jobs {'write' if path.writes else 'read'} {shorten(path.text, 100)}"
             way = "setting file_roots (--file-root [TENANT=]PATH)"
-            self._say(f"Job {self.name}, {path.pointer}", does, way, refusing, told)
+            self._say(f"Job {self.name}, {path.pointer}", does, way, Ability.FILES, refusing, told)
 
-    def _say(self, where: str, does: str, way: str, refusing: Sequence[Candidate], told: Told) -> None:
+    def _say(self, where: str, does: str, way: str, ability: str, refusing: Sequence[Candidate], told: Told) -> None:
         if not refusing:
             return
-        hint = f"{_who(refusing)} can open it: {way}, at the next start."
+        hint = f"{_who(refusing)} can open it: {way}, at the next start.{_ungranted(ability, refusing)}"
         if len(refusing) == len(self.candidates):
             message = f"{where}: no worker of group {self.group} {does}."
             told.blockers.append(Finding("closed", message, hint, self.pointer))
@@ -158,6 +165,15 @@ def _refuses(path: Named, files: Locator) -> bool:
 def _names(workers: Sequence[str]) -> str:
     more = len(workers) - SHOWN_WORKERS
     return ", ".join(workers[:SHOWN_WORKERS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _ungranted(ability: str, refusing: Sequence[Candidate]) -> str:
+    """What is lacking besides, when the tokens of some workers did not grant it."""
+    names = [one.worker for one in refusing if ability and one.can is not None and ability not in one.can]
+    if not names:
+        return ""
+    grants = f"sluice worker-token create --name {names[0]} --can {ability}"
+    return f" Nor did the token of {_names(names)} grant it; a new one does: {grants}."
 
 
 def _who(refusing: Sequence[Candidate]) -> str:

@@ -236,6 +236,7 @@ class Limits:
     lua_memory_mb: int = 64
     max_line_bytes: int = 16 * 1024 * 1024
     nats: str = field(default="", repr=False)  # the address of the NATS server, perhaps with a password
+    stream_replicas: int = 1  # on how many of its servers a new stream is kept
     # What the operator's environment says for clients of clouds; None: no job may act as the operator there.
     cloud: Mapping[str, str] | None = field(default=None, repr=False)
 

@@ -122,6 +122,7 @@ def spawn(name: str, settings: Settings, sock: socket.socket, lease_seconds: flo
         "memory_mb": settings.worker_memory_mb,
         "log_level": settings.log_level,
         "nats": settings.nats,
+        "stream_replicas": settings.jetstream_replicas,
         "cloud": cloud_variables(settings),
         "lease_seconds": lease_seconds,
     }

@@ -31,6 +31,7 @@ class Reach:
                 worker.kind == EXTERNAL,
                 worker.openings,
                 None if worker.files is None else FileRules(worker.files, tenant),
+                None if worker.grant is None else frozenset(worker.grant.can),
             )
             for worker in (self._fleet.admitting(tenant) if self._running else ())
             if worker.group == group

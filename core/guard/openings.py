@@ -56,6 +56,8 @@ class Candidate:
     external: bool
     openings: Openings | None
     files: Locator | None
+    can: frozenset[str] | None = None
+    """What its token granted, of a worker that one let in (core.model.enrolment)."""
 
 
 def of(settings: Settings) -> Openings:

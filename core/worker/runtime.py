@@ -76,6 +76,7 @@ class Options:
     memory_mb: int = 0
     log_level: str = "warning"
     nats: str = field(default="", repr=False)  # it may hold a password
+    stream_replicas: int = 1
     cloud: dict[str, str] | None = field(default=None, repr=False)
     lease_seconds: float = 0.0  # after that long a silence its engine counts it as lost; 0: the engine kills it then
 
@@ -91,6 +92,7 @@ class Options:
             closed_ports=frozenset(self.closed_ports),
             lua_memory_mb=self.job_memory_mb,
             nats=self.nats,
+            stream_replicas=self.stream_replicas,
             cloud=self.cloud,
         )
 

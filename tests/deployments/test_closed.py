@@ -110,3 +110,12 @@ def test_a_path_that_some_workers_open_is_a_warning() -> None:
     assert [one.code for one in found.warnings] == ["closed_on_some_workers"] and not found.blockers
     assert "lets jobs read /srv/in/*.log; a may, and not b" in found.warnings[0].message
     assert told([at("b")], input=reader) == ([], []), "path_not_allowed tells it"
+
+
+def test_what_a_token_did_not_grant_is_told_with_the_way_to_grant_it() -> None:
+    granted = {"edge-1": frozenset[str](), "edge-2": frozenset({"exec"}), "edge-3": None}
+    there = [Candidate(name, True, SHUT, None, can) for name, can in granted.items()]
+    (blocker,) = told(there, input=EXEC).blockers
+    assert blocker.hint.endswith(
+        "Nor did the token of edge-1 grant it; a new one does: sluice worker-token create --name edge-1 --can exec."
+    )

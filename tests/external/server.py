@@ -50,6 +50,34 @@ class Server:
 
 
 @contextmanager
+def cluster(place: Path) -> Iterator[dict[str, Server]]:
+    """Three servers with JetStream that keep streams together, by name; they answer once they have a leader."""
+    ports = [_free_port() for _ in range(3)]
+    routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+    servers = {
+        f"n{number}": Server(
+            *("-js", "-sd", str(place / f"n{number}"), "-n", f"n{number}", "--cluster_name", "sluice"),
+            *("--cluster", f"nats://127.0.0.1:{port}", "--routes", routes),
+        )
+        for number, port in enumerate(ports)
+    }
+    try:
+        for server in servers.values():
+            server.start()
+        yield servers
+    finally:
+        for server in servers.values():
+            server.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
 def running(*options: str, log: Path | None = None) -> Iterator[Server]:
     server = Server(*options, log=log)
     server.start()

@@ -10,6 +10,7 @@ import anyio
 import psutil
 import pytest
 
+from core import natsclient
 from core.engine import Engine
 from tests import processes, waiting
 from tests.deployments.running import KEEP, TAIL, apply, arrived, numbers, once, plan, publish, write
@@ -51,7 +52,7 @@ async def machines(
     engine: Engine, tmp_path: Path, url: str, *names: str, **settings: str
 ) -> AsyncIterator[dict[str, rig.Machine]]:
     async with AsyncExitStack() as stack:
-        key = await rig.token(engine, tmp_path / "token")
+        key = await rig.token(engine, tmp_path / "token", can=["files"])
         yield {
             name: await stack.enter_async_context(rig.machine(tmp_path / name, url, key, name, **settings))
             for name in names
@@ -116,6 +117,39 @@ async def test_a_server_that_is_killed_and_starts_again_with_its_store_loses_not
             for name in ("x.out", "y.out"):
                 await arrived(tmp_path / name, wanted, 60)
                 assert set(numbers(tmp_path / name)) == set(wanted)
+
+
+async def leader_of(url: str, stream: str) -> str:
+    """Which server of a cluster leads a stream."""
+    client = await natsclient.connect(url, "test", on_fault=print, on_away=lambda: None, on_back=lambda: None)
+    try:
+        info = await client.jetstream().stream_info(stream)
+    finally:
+        await client.close()
+    assert info.cluster is not None and info.config.num_replicas == 3
+    return info.cluster.leader or ""
+
+
+async def test_three_servers_lose_nothing_when_the_one_that_leads_a_stream_is_killed(tmp_path: Path) -> None:
+    wanted = range(PART * PARTS)
+    with server.cluster(tmp_path / "streams") as servers, anyio.fail_after(150):
+        url = ",".join(one.url for one in servers.values())
+        async with engine_on(tmp_path / "engine", workers=2, nats=url, jetstream_replicas=3) as engine:
+            source = await workflow(
+                engine,
+                "steps:",
+                step("a", "tail", tmp_path / "*.in", out="channel:c"),
+                step("x", "keep", tmp_path / "x.out", in_="channel:c"),
+                settings="batch-size: 50, retention: 0s",
+            )
+            await apply(engine, source)
+            for part in range(PARTS):
+                write(tmp_path / "a.in", wanted[part * PART : (part + 1) * PART])
+                if part == 4:
+                    await arrived(tmp_path / "x.out", wanted[:PART], 60)
+                    servers[await leader_of(url, "sluice+tenant-a+demo--c")].kill()
+            await arrived(tmp_path / "x.out", wanted, 100)
+            assert set(numbers(tmp_path / "x.out")) == set(wanted)
 
 
 async def test_a_replay_of_a_stream_is_a_plan_and_a_new_deployment_of_the_name_goes_on(

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from core import natsclient
 from core.dsl.component import Env
@@ -118,7 +118,7 @@ async def connect(env: Env, stream: str) -> Stream:
             "jetstream needs the library nats-py, which is not installed on this worker",
             hint="pip install 'sluice-mcp[nats]'",
         )
-    shown = urlsplit(url).netloc.rpartition("@")[2]
+    shown = natsclient.without_credentials(url).replace("nats://", "").replace("tls://", "")
     try:
         client = await natsclient.connect(
             url,
@@ -130,7 +130,7 @@ async def connect(env: Env, stream: str) -> Stream:
     except natsclient.CannotConnect as error:
         raise Temporary(f"jetstream: the NATS server at {shown} cannot be reached: {error}") from error
     try:
-        made = Stream(client, plain(env.tenant), stream, shown)
+        made = Stream(client, plain(env.tenant), stream, shown, env.limits.stream_replicas)
         await made.ensure()
     except BaseException as error:
         await client.close()
@@ -148,13 +148,14 @@ class Stream:
     Every method raises Temporary when the server cannot be reached or refuses.
     """
 
-    def __init__(self, client: Client, tenant: str, stream: str, server: str) -> None:
+    def __init__(self, client: Client, tenant: str, stream: str, server: str, replicas: int) -> None:
         from nats.errors import Error
 
         self._client = client
         self._context: JetStreamContext = client.jetstream(timeout=ANSWER_SECONDS)
         self._faults = (Error, OSError, TimeoutError)
         self._server = server
+        self._replicas = replicas
         self.name = f"sluice+{tenant}+{stream}"
         self.subject = f"sluice.channel.{tenant}.{stream}"
 
@@ -195,6 +196,7 @@ class Stream:
                     retention=RetentionPolicy.LIMITS,
                     discard=DiscardPolicy.NEW,
                     storage=StorageType.FILE,
+                    num_replicas=self._replicas,
                     duplicate_window=DUPLICATE_SECONDS,
                 )
         if info.config.retention != RetentionPolicy.LIMITS or self.subject not in (info.config.subjects or ()):
