@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 OMITTED: dict[str, str] = {
-    "kafka": "A client dials whatever addresses the brokers announce, past the egress guard, and the kept ones bring"
-    " native code or threads of their own. Let exec run kcat, or use the HTTP proxy of the cluster with http-poll.",
     "infer": "Needs a model or a paid service. Call one with http-post, or in a job of your own behind a message.",
     "cluster": "Needs numeric libraries and a choice of algorithm; send vectors to a service with http-post.",
     "scoring": "Needs a model; see infer.",

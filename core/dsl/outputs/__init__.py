@@ -16,6 +16,7 @@ COMPONENTS = {
     "http-get": "http_get",
     "http-post": "http_post",
     "jetstream": "jetstream",
+    "kafka": "kafka",
     "message": "message",
     "print": "print",
     "respond": "respond",
