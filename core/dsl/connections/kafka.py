@@ -6,11 +6,13 @@ nothing else of the language imports either.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import ssl
+from collections.abc import Coroutine
 from types import ModuleType
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -22,6 +24,7 @@ from core.errors import JobFailed, shorten
 from core.guard import dialing, listen
 from core.guard.file_access import FileAccess
 
+T = TypeVar("T")
 REQUEST_SECONDS = 15.0  # for one answer of a broker
 BACKOFF_SECONDS = 0.25  # between two tries of the client
 METADATA_SECONDS = 30.0  # between two looks at which brokers, topics and partitions there are
@@ -121,6 +124,23 @@ class Link:
         """Why a broker could not be reached just now; empty when all could."""
         return str(self.dialer.fault)
 
+    async def unless_refused(self, work: Coroutine[Any, Any, T]) -> T:
+        """The outcome of what a client does; it ends at once when a broker turns out to be one that is forbidden.
+
+        Raises what `work` raises, and JobFailed.
+        """
+        doing = asyncio.ensure_future(work)
+        refused = asyncio.ensure_future(self.dialer.refusal.wait())
+        try:
+            await asyncio.wait({doing, refused}, return_when=asyncio.FIRST_COMPLETED)
+            if not doing.done():
+                raise self.fault(self.dialer.refused)
+            return doing.result()
+        finally:
+            doing.cancel()
+            refused.cancel()
+            await asyncio.wait({doing, refused})
+
     def fault(self, error: BaseException) -> JobFailed:
         """What is told of a fault of a client: a broker that may not be reached, or why there was no answer."""
         if self.dialer.refused is not None:
@@ -128,7 +148,10 @@ class Link:
         if isinstance(error, JobFailed):
             return error
         why = self.fault_now or self.client.reason(error)
-        return Temporary(f"kafka: the cluster at {self.where}: {why}")
+        message = f"kafka: the cluster at {self.where}: {why}"
+        if self.dialer.denied:
+            return JobFailed(message, hint="see the keys sasl and tls")
+        return Temporary(message)
 
 
 def load() -> ModuleType:

@@ -50,6 +50,14 @@ __all__ = [
     "reason",
 ]
 
+DENIED = (
+    errors.AuthenticationFailedError,
+    errors.AuthenticationMethodNotSupported,
+    errors.IllegalSaslStateError,
+    errors.SaslAuthenticationFailed,
+    errors.UnsupportedSaslMechanismError,
+)
+"""What the next try will not change."""
 FAULT_SECONDS = 15.0  # so long a broker counts as away after the last try to connect to it
 
 
@@ -61,6 +69,9 @@ class Dialer:
         self._faults: dict[str, tuple[float, str]] = {}  # broker -> when, why
         self.refused: Forbidden | None = None
         """Why a broker of the cluster may not be reached."""
+        self.refusal = asyncio.Event()
+        self.denied = False
+        """Whether a broker does not let us in, so that no more should be tried at once."""
 
     @property
     def fault(self) -> str:
@@ -75,13 +86,19 @@ class Dialer:
         try:
             return await dialing.create_connection(factory, host, port, self._allow, tls=tls)
         except Forbidden as error:
-            self.refused = Forbidden(f"kafka: the broker {shorten(host, 100)}:{port}: {error.message}", hint=error.hint)
+            self.refuse(Forbidden(f"kafka: the broker {shorten(host, 100)}:{port}: {error.message}", hint=error.hint))
             raise ConnectionRefusedError(error.message) from error
         except dialing.Unreachable as error:
             raise OSError(error.message) from error
 
-    def failed(self, broker: str, why: str) -> None:
-        """There is no connection to a broker."""
+    def refuse(self, why: Forbidden) -> None:
+        """A broker may not be reached, whatever else can be: the job ends."""
+        self.refused = why
+        self.refusal.set()
+
+    def failed(self, broker: str, why: str, *, denied: bool = False) -> None:
+        """There is no connection to a broker; `denied`: it does not let us in."""
+        self.denied = self.denied or denied
         self._faults[broker] = (clock.monotonic(), why)
 
     def reached(self, broker: str) -> None:
@@ -130,19 +147,21 @@ class _Connection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ha
         broker = f"{shorten(str(self.host), 100)}:{self.port}"
         try:
             streams = await super().connect()
+        except DENIED as error:
+            self._dialer.failed(broker, f"{broker}: {reason(error)}", denied=True)
+            raise
         except (OSError, TimeoutError, errors.KafkaError) as error:
             self._dialer.failed(broker, f"{broker}: {reason(error)}")
             raise
         except Exception as error:  # an answer that makes no sense, as to a SCRAM proof that is wrong
-            self._dialer.failed(broker, f"{broker}: it lets nobody in ({reason(error)}); are sasl and tls right?")
-            raise errors.KafkaConnectionError(f"{broker}: {reason(error)}") from error
+            why = f"{broker}: its answer makes no sense ({type(error).__name__}); are sasl and tls right?"
+            self._dialer.failed(broker, why, denied=True)
+            raise errors.KafkaConnectionError(why) from error
         if not self._loop.asked:
             self.close()
-            self._dialer.refused = Forbidden(
-                "kafka: this version of aiokafka connects past the guard of outgoing connections",
-                hint="install the version that sluice-mcp[kafka] asks for",
-            )
-            raise errors.KafkaConnectionError(self._dialer.refused.message)
+            past = "kafka: this version of aiokafka connects past the guard of outgoing connections"
+            self._dialer.refuse(Forbidden(past, hint="install the version that sluice-mcp[kafka] asks for"))
+            raise errors.KafkaConnectionError(past)
         self._dialer.reached(broker)
         return streams
 

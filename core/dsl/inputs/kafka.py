@@ -32,6 +32,7 @@ LOOKUP_SECONDS = 20.0  # for all that is asked when partitions are given
 REBALANCE_SECONDS = 60.0  # the readers of a group have so long to let go of their partitions
 FINISH_SECONDS = 30.0  # of which the output has so long to accept what is on its way
 CLOSE_SECONDS = 5.0
+TOPIC_SECONDS = 5.0  # after that it is told that a topic is not there
 JOIN_SECONDS = 20.0  # after that it is told that a reader is not let into its group
 TOPICS_SECONDS = 30.0  # between two looks at which topics match
 UNHEALTHY_SECONDS = 5.0  # between two words of the same outage
@@ -123,6 +124,7 @@ class KafkaSource:
         self._mark = offsets.mark_of(config.replay)
         self._topics: tuple[str, ...] = config.topics
         self._readings: dict[Any, offsets.Reading] = {}  # by aiokafka's TopicPartition
+        self._replayed: set[Any] = set()  # partitions of which the replay was carried out
         self._given: set[Any] = set()  # partitions that are ours, and of which it is not known yet where to begin
         self._stale: frozenset[Any] = frozenset()  # partitions whose records of the last poll came too early
         self._consumer: Any = None
@@ -130,6 +132,7 @@ class KafkaSource:
         self._committing: asyncio.Task[None] | None = None
         self._fault: SluiceError | None = None  # of what runs beside `batches`
         self._outside_since: float | None = None  # since when the group has not let us in
+        self._subscribed = math.inf  # when the topics were asked for
         self._looked = -math.inf  # when topics were looked for
         self._told = -math.inf  # when an outage was told
         self._behind: float | None = None
@@ -183,7 +186,7 @@ class KafkaSource:
             self._subscribe()
 
     def _subscribe(self) -> None:
-        self._outside_since = clock.monotonic()
+        self._outside_since = self._subscribed = clock.monotonic()
         listener = self._link.client.Rebalances(self._give, self._take)
         self._consumer.subscribe(topics=self._topics, listener=listener)
 
@@ -303,13 +306,18 @@ class KafkaSource:
         except client.errors.KafkaError as error:
             raise self._link.fault(error) from error
         known = {one.topic for one in committed}
+        if self._config.topics_pattern is not None and known:
+            known.update(self._topics)  # what came to match later is read from its beginning
         for one in self._given.intersection(given):
             was = committed.get(one)
+            if was is not None and one in self._replayed:  # also where the cluster keeps no more than the offset
+                was = offsets.Committed(was.offset, self._mark)
             start = offsets.start_of(replay, was, since[one], beginning[one], known=one.topic in known)
             try:
                 self._consumer.seek(one, start)
             except client.errors.IllegalStateError:
                 continue  # it is no longer ours
+            self._replayed.add(one)
             reading = self._readings[one] = offsets.Reading(start)
             if was is None or was != (start, self._mark):
                 reading.committed = -1  # so that who comes after us begins there too
@@ -319,9 +327,9 @@ class KafkaSource:
         await self._commit(self._readings)
 
     async def _committed(self, given: Sequence[Any], run: Run) -> dict[Any, offsets.Committed]:
-        """What the group has committed of the topics of these partitions."""
+        """What the group has committed of our topics."""
         client = self._link.client
-        topics = {one.topic for one in given}
+        topics = {*self._topics, *(one.topic for one in given)}
         wanted = [
             client.TopicPartition(topic, number)
             for topic in topics
@@ -399,8 +407,9 @@ class KafkaSource:
             return away
         if not self._topics:
             return f"no topic matches {shorten(self._config.topics_pattern or '', 100)}"
+        waited = clock.monotonic() - self._subscribed
         missing = [topic for topic in self._topics if self._consumer.partitions_for_topic(topic) is None]
-        if missing:
+        if missing and waited > TOPIC_SECONDS:
             return f"the cluster has no topic {shorten(', '.join(missing), 200)}, or we may not read it"
         if self._outside_since is not None and clock.monotonic() - self._outside_since > JOIN_SECONDS:
             return f"the group {self._group} has not let us in since {JOIN_SECONDS:g} s"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from core import clock
 from core.dsl.component import REGISTRY, Batch, Config, Env, Event, Output, Run
 from core.dsl.connections import kafka
 from core.dsl.connections.retry import Retry, Temporary, attempt
@@ -25,6 +28,8 @@ MOST_IN_FLIGHT_BYTES = 16 * 1024 * 1024  # that are sent and not answered; then 
 RECORD_BYTES = 64  # of a record besides key, value and headers, at most
 HEADER_BYTES = 10  # of a header besides name and value, at most
 CLOSE_SECONDS = 5.0
+WATCH_SECONDS = 1.0  # between two looks at what is on its way
+TELL_SECONDS = 5.0  # between two words of the same outage
 LEGAL_TOPIC = re.compile(kafka.TOPIC_PATTERN)
 
 
@@ -168,6 +173,7 @@ class KafkaSink:
         self._fault: BaseException | None = None
         self._lock = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def write(self, batch: Batch, run: Run) -> None:
@@ -236,8 +242,10 @@ class KafkaSink:
     async def _partitions(self, topic: str) -> list[int]:
         """Those of a topic, in order; none when the cluster answers and does not have it. Raises Temporary."""
         errors = self._link.client.errors
+        if known := self._producer.client.cluster.partitions_for_topic(topic):
+            return sorted(known)
         try:
-            return sorted(await self._producer.partitions_for(topic))
+            return sorted(await self._link.unless_refused(self._producer.partitions_for(topic)))
         except errors.UnknownTopicOrPartitionError as error:
             if self._link.fault_now or templates.parse(self._config.topic) == [topic]:
                 raise self._link.fault(error) from error  # nobody answers, or it is the only one and may come yet
@@ -299,12 +307,12 @@ class KafkaSink:
         while True:
             self._raise_fault()
             try:
-                answer: asyncio.Future[Any] = await self._producer.send_batch(
-                    parcel.builder, parcel.topic, partition=parcel.partition
+                answer: asyncio.Future[Any] = await self._link.unless_refused(
+                    self._producer.send_batch(parcel.builder, parcel.topic, partition=parcel.partition)
                 )
                 return answer
-            except errors.KafkaTimeoutError:  # those before it are still on their way
-                self._tell()
+            except errors.KafkaTimeoutError:
+                continue  # those before it are still on their way, until one of them is overdue
             except errors.KafkaError as error:
                 raise self._link.fault(error) from error
 
@@ -372,9 +380,18 @@ class KafkaSink:
         seconds = self._config.delivery_timeout
         self._fail(self._link.fault(TimeoutError(f"no word of records for {seconds:g} s")))
 
-    def _tell(self) -> None:
-        if away := self._link.fault_now:
-            self._env.contact.failed(f"kafka: {away}")
+    async def _watch(self) -> None:
+        """While something is on its way: tell of brokers that cannot be reached, give up when one is forbidden."""
+        told = -math.inf
+        while self._link.dialer.refused is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._link.dialer.refusal.wait()
+            away = self._link.fault_now if self._sent else ""
+            if away and clock.monotonic() - told >= TELL_SECONDS:
+                told = clock.monotonic()
+                self._env.contact.failed(f"kafka: {away}")
+        self._fail(self._link.fault(self._link.dialer.refused))
 
     def _fail(self, error: BaseException) -> BaseException:
         """Give up all that is on its way: the sources will read it again."""
@@ -397,10 +414,11 @@ class KafkaSink:
         if self._fault is not None:
             raise self._fault
 
-    def _start(self, work: Callable[[], Any]) -> None:
-        task = asyncio.ensure_future(work())
+    def _start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # -- the producer --------------------------------------------------------------------------------------
 
@@ -409,6 +427,8 @@ class KafkaSink:
         if self._producer is None:
             tries = Retry(timeout=self._config.delivery_timeout, retries=100)
             self._producer = await attempt(tries, self._env, "kafka", lambda: self._open(run))
+            if self._watching is None:
+                self._watching = self._start(self._watch)
 
     async def _open(self, run: Run) -> Any:
         config, client = self._config, self._link.client
@@ -423,7 +443,7 @@ class KafkaSink:
         )
         try:
             async with asyncio.timeout(kafka.REQUEST_SECONDS):
-                await producer.start()
+                await self._link.unless_refused(producer.start())
         except Exception as error:
             await client.abandon(producer, CLOSE_SECONDS)
             raise self._link.fault(error) from error
