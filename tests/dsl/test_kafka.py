@@ -83,7 +83,7 @@ async def reading(
     batches = source.batches(run)
     source.run = run
     try:
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             yield source, batches
     finally:
         await batches.aclose()

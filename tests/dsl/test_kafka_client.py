@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from core.dsl.component import Limits, Run
-from core.dsl.connections import kafka, kafka_client
+from core.dsl.connections import kafka_client
 from core.errors import JobFailed
 from core.guard import dialing
 from tests import brokers
@@ -149,10 +150,7 @@ async def test_a_library_that_connects_past_the_guard_is_refused(
 async def test_without_the_library_the_job_says_what_to_install(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(name: str) -> Any:
-        raise ImportError(name)
-
-    monkeypatch.setattr(kafka.importlib, "import_module", missing)
+    monkeypatch.setitem(sys.modules, "core.dsl.connections.kafka_client", None)
     with pytest.raises(JobFailed, match="aiokafka, which is not installed") as raised:
         await read(worker, **{"bootstrap-servers": ["127.0.0.1:1"], "topics": ["t"]})
     assert raised.value.hint == "pip install 'sluice-mcp[kafka]'"

@@ -7,7 +7,6 @@ nothing else of the language imports either.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import ssl
 from collections.abc import Coroutine
@@ -160,12 +159,13 @@ def load() -> ModuleType:
     Raises JobFailed with the way out when the library is not installed.
     """
     try:
-        return importlib.import_module("core.dsl.connections.kafka_client")
+        import core.dsl.connections.kafka_client as kafka_client
     except ImportError as error:
         raise JobFailed(
             "kafka needs the library aiokafka, which is not installed on this worker",
             hint="pip install 'sluice-mcp[kafka]'",
         ) from error
+    return kafka_client
 
 
 def _context(tls: Tls, env: Env) -> ssl.SSLContext:

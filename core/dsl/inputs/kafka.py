@@ -148,7 +148,7 @@ class KafkaSource:
             if self._given:
                 await self._begin(run)
             chunks = await self._poll()
-            self._look()
+            self._observe()
             for partition, reading, records in chunks:
                 await self._look_back(partition, reading, records[0].offset, run)
                 for at in range(0, len(records), MOST_RECORDS):
@@ -241,7 +241,7 @@ class KafkaSource:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await busiest.idle()
-            self._look()
+            self._observe()
 
     async def _look_back(self, partition: Any, reading: offsets.Reading, first: int, run: Run) -> None:
         """Count what the cluster has deleted before it was read; offsets are also left out by compaction."""
@@ -276,9 +276,14 @@ class KafkaSource:
         ours = {one: reading for one in partitions if (reading := self._readings.get(one)) is not None}
         for reading in ours.values():
             reading.ended = True  # no more of it is handed on
-        if ours and not self._closing:
-            await asyncio.wait([asyncio.ensure_future(self._finish(ours))], timeout=FINISH_SECONDS)
-        await self._commit(ours)
+        try:
+            if not self._closing:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(FINISH_SECONDS):
+                        await self._finish(ours)
+            await self._commit(ours)
+        except SluiceError as error:  # aiokafka would swallow it
+            self._fault = error
         for one in ours:
             del self._readings[one]
         if left := sum(reading.next - reading.reached for reading in ours.values()):
@@ -363,8 +368,8 @@ class KafkaSource:
             while True:
                 await asyncio.sleep(COMMIT_SECONDS)
                 await self._commit(self._readings)
-        except SluiceError as error:
-            self._fault = error
+        except Exception as error:  # nobody awaits this task; without it nothing would be committed any more
+            self._fault = self._link.fault(error)
 
     async def _commit(self, readings: Mapping[Any, offsets.Reading]) -> None:
         """Commit what was accepted. Raises JobFailed when that is not allowed."""
@@ -386,7 +391,7 @@ class KafkaSource:
 
     # -- whether all is well -------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _observe(self) -> None:
         """Tell whether the cluster is there. Raises what cannot pass."""
         if self._fault is not None:
             raise self._fault
