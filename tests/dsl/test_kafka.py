@@ -286,9 +286,34 @@ async def test_only_what_is_accepted_with_all_before_it_is_committed(
         fourth.settle(None)
         third.settle(JobFailed("no"))
     assert await offset() == 20
-    async with reading(worker, cluster, topic, group="g") as (_, batches):
-        assert [event["n"] for event in await take(batches, 20)] == list(range(20, 40))
-        await waiting.until(offset, lambda found: found == 40)
+    monkeypatch.setattr(kafka_input, "MOST_OPEN", 10)
+    monkeypatch.setattr(kafka_input, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(kafka_input, "FINISH_SECONDS", 0.05)
+    async with reading(worker, cluster, topic, group="g") as (source, batches):
+        third = await anext(batches)
+        assert [event["n"] for event in third.events] == list(range(20, 30))
+        looks = counted(source, "_observe", monkeypatch)
+        later = asyncio.ensure_future(anext(batches))
+        await waiting.until(lambda: looks() > 5)
+        assert not later.done()  # so much is on its way that nothing more is handed on
+        third.settle(None)
+        fourth = await later
+        await source._take(list(source._readings))  # as when another reader comes, and the output does not accept
+        fourth.settle(None)
+    assert any("up to 10 records were on their way" in text for text in worker.warnings)
+    assert await offset() == 30
+
+
+def counted(target: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """How often a method has been called from now on."""
+    calls, method = [0], getattr(target, name)
+
+    def counting() -> None:
+        calls[0] += 1
+        method()
+
+    monkeypatch.setattr(target, name, counting)
+    return lambda: calls[0]
 
 
 async def test_a_topic_that_is_not_there_and_a_group_that_lets_nobody_in_are_told(
