@@ -76,7 +76,7 @@ async def reading(
 ) -> AsyncIterator[tuple[KafkaSource, Any]]:
     """An open input and its batches."""
     named = {"topics": topics} if topics else {}
-    config = {"bootstrap-servers": addresses, "json": True, "session-timeout": "5s", **named, **more}
+    config = {"bootstrap-servers": addresses, "json": True, "session-timeout": "4s", **named, **more}
     source = rig.declare("input", {"kafka": config}).open(worker.env(job))
     run = Run()
     run.letters = Letters()

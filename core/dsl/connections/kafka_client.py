@@ -44,8 +44,8 @@ __all__ = [
     "Rebalances",
     "TopicPartition",
     "abandon",
-    "end",
     "errors",
+    "leave",
     "murmur2",
     "reason",
 ]
@@ -214,13 +214,20 @@ async def abandon(producer: AIOKafkaProducer, seconds: float) -> None:
         sender.cancel()
     producer._message_accumulator.fail_all(errors.ProducerClosed())
     await producer.client.close()
-    await end(producer.stop(), seconds)
+    await _end(producer.stop(), producer.client, seconds)
 
 
-async def end(stopping: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Wait for the end of a client, and no longer than this: the cluster may not answer any more."""
+async def leave(consumer: AIOKafkaConsumer, seconds: float) -> None:
+    """Stop a consumer, which leaves its group if the cluster answers in time."""
+    await _end(consumer.stop(), consumer._client, seconds)
+
+
+async def _end(stopping: Coroutine[Any, Any, None], connections: Any, seconds: float) -> None:
     task = asyncio.ensure_future(stopping)
     await asyncio.wait({task}, timeout=seconds)
+    if not task.done():  # it waits for an answer, as to the question to be let into a group: there will be none
+        await connections.close()
+        await asyncio.wait({task}, timeout=seconds)
     if not task.done():
         task.cancel()
         await asyncio.wait({task})

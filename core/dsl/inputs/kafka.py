@@ -31,7 +31,8 @@ COMMIT_SECONDS = 1.0
 LOOKUP_SECONDS = 20.0  # for all that is asked when partitions are given
 REBALANCE_SECONDS = 60.0  # the readers of a group have so long to let go of their partitions
 FINISH_SECONDS = 30.0  # of which the output has so long to accept what is on its way
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0  # for a last commit
+LEAVE_SECONDS = 0.5
 TOPIC_SECONDS = 5.0  # after that it is told that a topic is not there
 JOIN_SECONDS = 20.0  # after that it is told that a reader is not let into its group
 TOPICS_SECONDS = 30.0  # between two looks at which topics match
@@ -445,7 +446,7 @@ class KafkaSource:
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait({self._polling})
-        await self._link.client.end(self._consumer.stop(), CLOSE_SECONDS)  # else the group notices by itself
+        await self._link.client.leave(self._consumer, LEAVE_SECONDS)  # else the group notices by itself
 
 
 class Records:

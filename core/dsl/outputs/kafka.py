@@ -27,7 +27,7 @@ from core.model.letter import Code
 MOST_IN_FLIGHT_BYTES = 16 * 1024 * 1024  # that are sent and not answered; then the job waits
 RECORD_BYTES = 64  # of a record besides key, value and headers, at most
 HEADER_BYTES = 10  # of a header besides name and value, at most
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
 WATCH_SECONDS = 1.0  # between two looks at what is on its way
 TELL_SECONDS = 5.0  # between two words of the same outage
 LEGAL_TOPIC = re.compile(kafka.TOPIC_PATTERN)
