@@ -83,6 +83,7 @@ async def run_example(component: type[Component], executor: Executor, worker: Wo
 def test_every_key_of_a_component_is_documented(component: type[Component]) -> None:
     assert component.__doc__
     assert component.example.strip()
+    component.model_rebuild()  # with which its strings are read
     missing = [name for name, field in component.model_fields.items() if not field.description]
     assert not missing
 
