@@ -16,7 +16,7 @@ import orjson
 from bench.measure import FULL, SMALLEST
 from bench.report import Row, machine, table
 
-SUITES = ("invoke", "tools", "data", "calls", "texts", "plan", "logs", "idle", "streams", "console", "backup")
+SUITES = ("invoke", "tools", "data", "kafka", "calls", "texts", "plan", "logs", "idle", "streams", "console", "backup")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -116,9 +116,9 @@ def _sign(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
     if not authority:
-        server = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+        both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = builder.add_extension(
             x509.SubjectAlternativeName([alternative(host) for host in hosts]), critical=False
         )
-        builder = builder.add_extension(server, critical=False)
+        builder = builder.add_extension(both, critical=False)
     return builder.sign(signer, hashes.SHA256())

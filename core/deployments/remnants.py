@@ -21,6 +21,7 @@ MOST = 100
 MOST_ENTRIES = 20_000  # that are measured for one plan
 _REMOTE: Mapping[str, tuple[str, str]] = {  # output -> what stays, the key that names it
     "jetstream": ("stream", "stream"),
+    "kafka": ("topic", "topic"),
     "s3": ("bucket", "bucket-name"),
     "gcs": ("bucket", "bucket-name"),
     "azure-blob": ("container", "container-name"),

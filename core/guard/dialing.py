@@ -14,8 +14,8 @@ import ipaddress
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
@@ -23,6 +23,7 @@ import httpx
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard.addresses import Address, Network, allowed_networks, denied
 
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 DNS_SECONDS = 5.0
 CONNECT_SECONDS = 10.0
 MOST_ADDRESSES = 16
@@ -257,10 +258,10 @@ def client_context(insecure: bool) -> ssl.SSLContext:
     return context
 
 
-async def open_connection(
-    host: str, port: int, allow: Iterable[str], *, tls: ssl.SSLContext | None, limit: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A TCP connection, made under the same guard as HTTP; `limit` bounds what the reader holds.
+async def create_connection(
+    factory: Callable[[], P], host: str, port: int, allow: Iterable[str], *, tls: ssl.SSLContext | None
+) -> tuple[asyncio.Transport, P]:
+    """A TCP connection, made under the same guard as HTTP, with what `factory` makes as its protocol.
 
     Raises Forbidden when the address is not allowed, Unreachable when nobody answers there.
     """
@@ -271,18 +272,29 @@ async def open_connection(
         for address in (await _open_addresses(host, port, networks))[:3]:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    reader, writer = await asyncio.open_connection(
-                        str(address), port, ssl=tls, server_hostname=host if tls else None, limit=limit
+                    transport, protocol = await asyncio.get_running_loop().create_connection(
+                        factory, str(address), port, ssl=tls, server_hostname=host if tls else None
                     )
             except (OSError, TimeoutError) as error:
                 fault = error
                 continue
             try:
-                _check_peer(writer.get_extra_info("peername"), writer.get_extra_info("sockname"), networks, host)
+                _check_peer(transport.get_extra_info("peername"), transport.get_extra_info("sockname"), networks, host)
             except Forbidden:
-                writer.close()
+                transport.close()
                 raise
-            return reader, writer
+            return transport, protocol
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:  # the name
         fault = error
     raise Unreachable(f"cannot reach {where}: {shorten(str(fault) or type(fault).__name__, 120)}") from fault
+
+
+async def open_connection(
+    host: str, port: int, allow: Iterable[str], *, tls: ssl.SSLContext | None, limit: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The same with streams; `limit` bounds what the reader holds. Raises like `create_connection`."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=limit, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport, _ = await create_connection(lambda: protocol, host, port, allow, tls=tls)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)

@@ -81,7 +81,7 @@ class Finding:
 class Remnant:
     """What stays where it is when a job goes. `bytes` is None where the engine cannot measure it."""
 
-    kind: str  # files, state (offsets and fingerprints), stream, bucket, container
+    kind: str  # files, state (offsets and fingerprints), stream, topic, bucket, container
     job: str
     where: str
     bytes: int | None = None

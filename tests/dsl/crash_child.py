@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from core.dsl.component import Event, Run
+from core.dsl.component import Event, Limits, Run
 from core.dsl.language.compile import compile_job
 from core.dsl.language.course import Leg, Numbers
 from core.worker.executor import Executor
 from tests import waiting
 from tests.dsl.rig import Worker
+from tests.filepolicies import EVERYWHERE
 
 PAUSE_SECONDS = (
     0.005  # for some events at a time, so that a small job lasts longer than it takes to accept what it writes
@@ -26,7 +27,7 @@ PAUSE_SECONDS = (
 
 async def main() -> None:
     state, source, sink, actions = sys.argv[1], *map(json.loads, sys.argv[2:])
-    worker = Worker(Path(state))
+    worker = Worker(Path(state), Limits(files=EVERYWHERE, egress_allow=("127.0.0.0/8",)))
     document = {"name": "job", "input": source, "actions": actions, "output": sink}
     job = compile_job(document, worker.env())
 

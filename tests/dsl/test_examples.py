@@ -12,7 +12,7 @@ from core.documents import load
 from core.dsl.component import REGISTRY, Component, Limits
 from core.dsl.language.compile import compile_job
 from core.worker.executor import Executor
-from tests import waiting
+from tests import brokers, waiting
 from tests.dsl import office, rig, web
 from tests.dsl.rig import Worker
 from tests.external import server
@@ -52,6 +52,9 @@ async def test_the_example_of_a_component_is_a_job_that_runs(
         nats = ""
         if component.name == "jetstream":
             nats = more.enter_context(server.running("-js", "-sd", str(tmp_path / "streams"))).url
+        if component.name == "kafka":
+            (cluster,) = more.enter_context(brokers.mock())
+            text = text.replace("broker.example.com:9092", cluster)
         worker.limits = Limits(
             allow_exec=True, egress_allow=("127.0.0.0/8",), nats=nats, files=everywhere(tmp_path / "data")
         )

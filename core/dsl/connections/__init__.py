@@ -7,6 +7,8 @@ models      the API of OpenAI: what is asked and answered; spending: tokens, mon
 http_requests  the other end: requests that come in, and their answers
 sockets     addresses to listen at and to connect to
 streams     JetStream of a NATS server, which nothing else of the language imports
+kafka       clusters of Kafka, as a document names them; kafka_client: the only place that knows aiokafka, and how it
+            is made to connect through the guard
 leases      items of KV queues in the hands of a job; kv_operation: how documents write what a KV component does
 retry       when a fault that may pass is tried again
 """

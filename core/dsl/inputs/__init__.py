@@ -17,6 +17,7 @@ COMPONENTS = {
     "http-server": "http_server",
     "internal-messages": "internal_messages",
     "jetstream": "jetstream",
+    "kafka": "kafka",
     "s3": "cloud",
     "tcp": "tcp",
     "udp": "udp",

@@ -75,6 +75,8 @@ def _within(value: object, pointer: str) -> Iterator[Need]:
                 yield from _within(inner, at)
             elif isinstance(inner, str) and inner:
                 yield _need(at, mark, inner)
+            elif isinstance(inner, tuple):
+                yield from (_need(f"{at}/{index}", mark, text) for index, text in enumerate(inner))
     elif isinstance(value, tuple | list):
         for index, one in enumerate(value):
             yield from _within(one, f"{pointer}/{index}")
@@ -84,7 +86,7 @@ def _within(value: object, pointer: str) -> Iterator[Need]:
 
 
 def _mark(field: FieldInfo) -> Names | None:
-    """The mark of a key, also of one that may be left out."""
+    """The mark of a key, also of one that may be left out, or that holds a list."""
     return next((one for one in (*field.metadata, *_metadata(field.annotation)) if isinstance(one, Names)), None)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 OMITTED: dict[str, str] = {
-    "kafka": "A client dials whatever addresses the brokers announce, past the egress guard, and the kept ones bring"
-    " native code or threads of their own. Let exec run kcat, or use the HTTP proxy of the cluster with http-poll.",
     "cluster": "Needs numeric libraries and a choice of algorithm; send vectors to a service with the action http.",
     "scoring": "Needs a model that is trained before; ask a service that has one with the action http.",
     "windows-event-log": "Workers run on Linux; let a forwarder on the Windows host send to http-server or tcp.",

@@ -17,6 +17,7 @@ COMPONENTS = {
     "http-post": "http_post",
     "http-server": "http_server",
     "jetstream": "jetstream",
+    "kafka": "kafka",
     "message": "message",
     "print": "print",
     "respond": "respond",

@@ -279,8 +279,8 @@ output: {print: STDOUT}
         "trigger",
         "once",
         "Without a trigger an input runs exactly once and the job is complete.",
-        "Inputs that wait (files in tail mode, http-server, internal-messages, jetstream, worker-channel) run until"
-        " they are stopped and have no trigger.",
+        "Inputs that wait (files in tail mode, http-server, internal-messages, jetstream, kafka, worker-channel) run"
+        " until they are stopped and have no trigger.",
         (),
         """
 name: once

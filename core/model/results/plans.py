@@ -12,7 +12,7 @@ class Remnant(TypedDict):
     """What stays where it is when a job goes."""
 
     kind: str
-    """files, state (offsets and fingerprints), stream, bucket or container"""
+    """files, state (offsets and fingerprints), stream, topic, bucket or container"""
     job: str
     where: str
     bytes: int | None

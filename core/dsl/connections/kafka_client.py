@@ -1,0 +1,235 @@
+"""The clients of aiokafka, made to reach their brokers through core.guard and in no other way. Needs the extra `kafka`.
+
+A cluster tells a client which brokers it has, and the client connects to whatever they are. So the guard has to stand
+where aiokafka opens a connection: `aiokafka.client` gets every connection, of bootstrap servers, leaders and
+coordinators alike, from one function, `create_conn`, which is replaced here. Ours looks for the dialer of the job in
+the name of the client, the only thing of our choice that aiokafka hands on to it; a client without one connects
+nowhere. The connection itself stays aiokafka's, but for the loop that it asks for a socket. A version that asks
+elsewhere is refused after its first connection, and fails the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from typing import Any, Self
+
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    TopicPartition,
+    client,
+    conn,
+    errors,
+)
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.partitioner import murmur2
+from aiokafka.structs import OffsetAndMetadata
+
+from core import clock
+from core.errors import Forbidden, shorten
+from core.guard import dialing
+
+__all__ = [
+    "AIOKafkaAdminClient",
+    "AIOKafkaConsumer",
+    "AIOKafkaProducer",
+    "ClientId",
+    "Dialer",
+    "OffsetAndMetadata",
+    "Rebalances",
+    "TopicPartition",
+    "abandon",
+    "errors",
+    "leave",
+    "murmur2",
+    "reason",
+]
+
+DENIED = (
+    errors.AuthenticationFailedError,
+    errors.AuthenticationMethodNotSupported,
+    errors.IllegalSaslStateError,
+    errors.SaslAuthenticationFailed,
+    errors.UnsupportedSaslMechanismError,
+)
+"""What the next try will not change."""
+FAULT_SECONDS = 15.0  # so long a broker counts as away after the last try to connect to it
+
+
+class Dialer:
+    """The way of one job to its brokers, and what became of the tries."""
+
+    def __init__(self, allow: Iterable[str]) -> None:
+        self._allow = tuple(allow)
+        self._faults: dict[str, tuple[float, str]] = {}  # broker -> when, why
+        self.refused: Forbidden | None = None
+        """Why a broker of the cluster may not be reached."""
+        self.refusal = asyncio.Event()
+        self.denied = False
+        """Whether a broker does not let us in, so that no more should be tried at once."""
+
+    @property
+    def fault(self) -> str:
+        """Why a broker could not be reached just now; empty when all could."""
+        since = clock.monotonic() - FAULT_SECONDS
+        return max((one for one in self._faults.values() if one[0] >= since), default=(0.0, ""))[1]
+
+    async def open(
+        self, factory: Callable[[], Any], host: str, port: int, tls: ssl.SSLContext | None
+    ) -> tuple[asyncio.Transport, Any]:
+        """A guarded connection. Raises OSError, which aiokafka takes for a broker that is away."""
+        try:
+            return await dialing.create_connection(factory, host, port, self._allow, tls=tls)
+        except Forbidden as error:
+            self.refuse(Forbidden(f"kafka: the broker {shorten(host, 100)}:{port}: {error.message}", hint=error.hint))
+            raise ConnectionRefusedError(error.message) from error
+        except dialing.Unreachable as error:
+            raise OSError(error.message) from error
+
+    def refuse(self, why: Forbidden) -> None:
+        """A broker may not be reached, whatever else can be: the job ends."""
+        self.refused = why
+        self.refusal.set()
+
+    def failed(self, broker: str, why: str, *, denied: bool = False) -> None:
+        """There is no connection to a broker; `denied`: it does not let us in."""
+        self.denied = self.denied or denied
+        self._faults[broker] = (clock.monotonic(), why)
+
+    def reached(self, broker: str) -> None:
+        """There is one, and the broker lets us in."""
+        self._faults.pop(broker, None)
+
+
+class ClientId(str):
+    """The name of a client, which brings the dialer of its job along."""
+
+    dialer: Dialer
+
+    def __new__(cls, name: str, dialer: Dialer) -> Self:
+        made = super().__new__(cls, name)
+        made.dialer = dialer
+        return made
+
+
+class _Loop:
+    """The running loop, with a dialer in the place of what opens connections."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, dialer: Dialer) -> None:
+        self._loop = loop
+        self._dialer = dialer
+        self.asked = False
+
+    async def create_connection(
+        self, factory: Callable[[], Any], host: str, port: int, *, ssl: ssl.SSLContext | None
+    ) -> tuple[asyncio.Transport, Any]:
+        self.asked = True
+        return await self._dialer.open(factory, host, port, ssl)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+
+class _Connection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
+    """A connection to one broker that tells its dialer what becomes of it."""
+
+    def __init__(self, host: str, port: int, dialer: Dialer, **options: Any) -> None:
+        super().__init__(host, port, **options)
+        self._dialer = dialer
+        self._loop: Any = _Loop(asyncio.get_running_loop(), dialer)
+
+    async def connect(self) -> Any:
+        broker = f"{shorten(str(self.host), 100)}:{self.port}"
+        try:
+            streams = await super().connect()
+        except DENIED as error:
+            self._dialer.failed(broker, f"{broker}: {reason(error)}", denied=True)
+            raise
+        except (OSError, TimeoutError, errors.KafkaError) as error:
+            self._dialer.failed(broker, f"{broker}: {reason(error)}")
+            raise
+        except Exception as error:  # an answer that makes no sense, as to a SCRAM proof that is wrong
+            why = f"{broker}: its answer makes no sense ({type(error).__name__}); are sasl and tls right?"
+            self._dialer.failed(broker, why, denied=True)
+            raise errors.KafkaConnectionError(why) from error
+        if not self._loop.asked:
+            self.close()
+            past = "kafka: this version of aiokafka connects past the guard of outgoing connections"
+            self._dialer.refuse(Forbidden(past, hint="install the version that sluice-mcp[kafka] asks for"))
+            raise errors.KafkaConnectionError(past)
+        self._dialer.reached(broker)
+        return streams
+
+
+async def _connect(host: str, port: int, *, client_id: str, **options: Any) -> _Connection:
+    """Takes the place of `aiokafka.conn.create_conn`. Raises what aiokafka takes for a broker that is away."""
+    if not isinstance(client_id, ClientId):
+        raise errors.KafkaConnectionError("a client without a dialer connects nowhere")
+    made = _Connection(host, port, client_id.dialer, client_id=client_id, **options)
+    await made.connect()
+    return made
+
+
+if client.create_conn is not conn.create_conn:
+    raise ImportError("this version of aiokafka makes its connections in another way")
+client.create_conn = _connect
+# At `debug` it writes down keys and values, and while a broker is away every try: both are told by who uses a client.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Tells of partitions that a reader is given, and that it has to give back."""
+
+    def __init__(
+        self,
+        given: Callable[[Collection[TopicPartition]], None],
+        taken: Callable[[Collection[TopicPartition]], Awaitable[None]],
+    ) -> None:
+        self._given = given
+        self._taken = taken
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._taken(revoked)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._given(assigned)
+
+
+def reason(error: BaseException) -> str:
+    """A fault in words, on one line."""
+    with contextlib.suppress(Exception):
+        return shorten(str(error) or type(error).__name__, 200)
+    return type(error).__name__
+
+
+async def abandon(producer: AIOKafkaProducer, seconds: float) -> None:
+    """Stop a producer without waiting for what it has not delivered: an idempotent one would try for ever."""
+    sender = producer._sender.sender_task  # stop() waits for all batches first, and there is no other way out
+    if sender is not None:
+        sender.cancel()
+    producer._message_accumulator.fail_all(errors.ProducerClosed())
+    await producer.client.close()
+    await _end(producer.stop(), producer.client, seconds)
+
+
+async def leave(consumer: AIOKafkaConsumer, seconds: float) -> None:
+    """Stop a consumer, which leaves its group if the cluster answers in time."""
+    await _end(consumer.stop(), consumer._client, seconds)
+
+
+async def _end(stopping: Coroutine[Any, Any, None], connections: Any, seconds: float) -> None:
+    task = asyncio.ensure_future(stopping)
+    await asyncio.wait({task}, timeout=seconds)
+    if not task.done():  # it waits for an answer, as to the question to be let into a group: there will be none
+        await connections.close()
+        await asyncio.wait({task}, timeout=seconds)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()  # nobody is left whom it would concern
