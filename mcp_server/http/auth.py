@@ -130,6 +130,7 @@ class TokenAuth:
             tuple(found.get("tenants", ())),
             bool(found.get("platform", False)),
             tuple(found.get("scopes", ())),
+            principal.roles_of(found.get("roles")),
             str(found.get("credential", "")),
             bool(found.get("minted", False)),
             None if left is None else self._now() + left,

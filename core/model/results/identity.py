@@ -17,6 +17,8 @@ class Rights(TypedDict):
     """Also on what all tenants share."""
     scopes: list[str]
     """What it is limited to; empty: to nothing."""
+    roles: NotRequired[dict[str, Annotated[str, Role]]]
+    """By tenant, where the role is another one than `role`."""
 
 
 class Token(Row):
@@ -102,6 +104,7 @@ class CredentialState(TypedDict):
     tenants: NotRequired[list[str]]
     platform: NotRequired[bool]
     scopes: NotRequired[list[str]]
+    roles: NotRequired[dict[str, Annotated[str, Role]]]
 
 
 class CredentialsChecked(TypedDict):
