@@ -58,6 +58,7 @@ from core.gitops.runs import Runs
 from core.gitops.steps import Steps
 from core.guard import filepolicy
 from core.identity.links import Links
+from core.identity.roles import Roles
 from core.identity.tokens import Tokens
 from core.jobs.registry import JobRegistry
 from core.jobs.tracing import Tracer
@@ -138,6 +139,7 @@ class Engine:
         self.admission = Admission(operations, licensing, self.denials, settings.home, running=running)
         self.tokens = Tokens(settings, database, ids, clock.Steady(), operations, self.announce)
         self.links = Links(database, ids)
+        self.roles = Roles(settings, database, ids, self.tokens, self.announce)
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
         self._subscribers: list[Notice] = []

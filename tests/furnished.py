@@ -47,6 +47,7 @@ NAMES: dict[str, str] = {
     "kv namespace": "a_space",
     "kv key": "a_key",
     "session id": "a_job",
+    "administration name": "an-account",
 }
 GIVEN: dict[str, Any] = {
     # What an operation needs besides the name of a thing.
@@ -73,6 +74,7 @@ GIVEN: dict[str, Any] = {
     "type": "workflow",
     "until": "1h",
     "username": "mallory",
+    "role": "viewer",
     "value": "mine",
     "values": {"region": "mine"},
     "version": 1,
@@ -91,6 +93,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "catalog_update": {"type": "workflow"},
     "secret_delete": {"name": "web/a"},
     "secret_set": {"name": "web/a"},
+    "role_binding_create": {"service_account": "an-account"},
+    "role_binding_delete": {"id": "rb_none"},
+    "service_account_create": {"name": "an-account"},
     "token_create": {"tenants": ["tenant-b"]},
     "worker_get": {"name": "local-1"},
     "worker_group_get": {"name": "default"},
@@ -132,6 +137,9 @@ async def furnish(engine: Engine) -> None:
     await do("kv_set", namespace="a_space", key="a_key", value=CANARY)
     await do("mcp_activity_record", records=[{"tool": CANARY, "outcome": "ok", "duration_ms": 1, "at_ns": 1}])
     token = await do("token_create", username="alice", name=CANARY, tenants=["tenant-a"])
+    await do("service_account_create", name="an-account", description=CANARY)
+    binding = await do("role_binding_create", role="user", service_account="an-account")
+    SPECIAL["role_binding_delete"]["id"] = binding["id"]
     runs = await waiting.until(lambda: do("run_list"), lambda found: found["items"])
     NAMES.update(
         {

@@ -23,7 +23,7 @@ from core import clock, errors
 from core.identity import jwts
 from core.model import grants
 from core.model.operation import Registry
-from core.model.principal import PLATFORM, SYSTEM, Caller, Role
+from core.model.principal import PLATFORM, SYSTEM, Caller, Role, roles_of
 from core.settings import Settings
 from core.store import audit
 from core.store import tokens as table
@@ -36,6 +36,7 @@ Row = dict[str, Any]
 
 PREFIX = "sluice_"
 TOUCH_SECONDS = 60  # how exact last_used_at is: a write for each request would cost more than it tells
+GROUPS_SECONDS = 3600  # for how long counts what a provider said of the groups of a person
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}").fullmatch
 log = structlog.get_logger("core.identity.tokens")
 
@@ -52,6 +53,10 @@ class Wanted(NamedTuple):
     scopes: list[str]
     idle_seconds: int | None = None
     """After how long without a use it ends; None: never for that."""
+    login: str | None = None
+    """The login that it hangs on (store/logins), whose rights it has in the place of those above."""
+    account: str | None = None
+    """The service account that it belongs to, likewise."""
 
 
 class Minted(NamedTuple):
@@ -102,7 +107,14 @@ class Tokens:
         """
         self._check_scopes(wanted.scopes)
         now = self.steady.now_ns()
-        own = grants.of(caller.principal, await self._end(caller))
+        parent = await self._own(caller)
+        if parent is not None and (parent["login"] or parent["account"]):
+            raise errors.Forbidden(
+                "A session of a person, or a key of a service account, makes no key: its own rights follow role"
+                " bindings, and those of a key would not.",
+                hint="Make a service account, bind a role to it, and make a key of it: service_account_create.",
+            )
+        own = grants.of(caller.principal, None if parent is None else parent["expires_at_ns"])
         seconds = wanted.expires_in_seconds
         ends = own.ends_at_ns if seconds is None else now + seconds * clock.NANOSECONDS
         made = grants.Grant(
@@ -121,7 +133,7 @@ class Tokens:
             )
 
         def refuse_others_name(others: list[Row]) -> None:
-            rights = [_grant(row) for row in others] + [grants.EVERYTHING] * (wanted.username in _owners())
+            rights = [grant(row) for row in others] + [grants.EVERYTHING] * (wanted.username in _owners())
             if wanted.username != caller.username and not grants.may_act_as(own, rights):
                 raise errors.Forbidden(
                     f"The user name {errors.shorten(wanted.username, 100)} is in use, with rights that go beyond"
@@ -129,6 +141,42 @@ class Tokens:
                     hint="Choose another name, or ask an admin who may do all that this user may.",
                 )
 
+        return await self._keep(caller, wanted, ends, refuse_others_name, operation, caller.principal.credential)
+
+    async def hang(self, caller: Caller, wanted: Wanted, operation: str, made_by: str = "") -> tuple[str, Row]:
+        """The same for a login or a service account, whose rights the token has, whatever `wanted` says of rights.
+
+        `made_by` is the token that it ends with. Raises Unauthenticated when that one was withdrawn meanwhile.
+        """
+        self._check_scopes(wanted.scopes)
+        seconds = wanted.expires_in_seconds
+        ends = None if seconds is None else self.steady.now_ns() + seconds * clock.NANOSECONDS
+        return await self._keep(caller, wanted, ends, _anything, operation, made_by)
+
+    async def derive(
+        self, caller: Caller, name: str, seconds: int, operation: str, idle_seconds: int | None = None
+    ) -> tuple[str, Row]:
+        """A token with the rights of the caller's own credential, which ends with that one."""
+        own = caller.principal
+        wanted = Wanted(
+            name, own.username, own.role, list(own.tenants), seconds, own.platform, list(own.scopes), idle_seconds
+        )
+        row = await self._own(caller)
+        if row is None or not (row["login"] or row["account"]):
+            return await self.create(caller, wanted, operation)
+        return await self.hang(
+            caller, wanted._replace(login=row["login"], account=row["account"]), operation, str(row["id"])
+        )
+
+    async def _keep(
+        self,
+        caller: Caller,
+        wanted: Wanted,
+        ends: int | None,
+        check: Callable[[list[Row]], None],
+        operation: str,
+        made_by: str,
+    ) -> tuple[str, Row]:
         secret = PREFIX + clock.token(64)
         row = {
             "id": "tok_" + clock.token(12),
@@ -139,15 +187,16 @@ class Tokens:
             "tenants": orjson.dumps(wanted.tenants).decode(),
             "platform": int(wanted.platform),
             "scopes": orjson.dumps(sorted(set(wanted.scopes))).decode(),
-            "created_at_ns": now,
+            "created_at_ns": self.steady.now_ns(),
             "expires_at_ns": ends,
             "revoked_at_ns": None,
-            "made_by": caller.principal.credential,
+            "made_by": made_by,
             "idle_seconds": wanted.idle_seconds,
+            "login": wanted.login,
+            "account": wanted.account,
         }
         note = audit.row(self._ids.next(), caller, operation, str(row["id"]))
-        await self._database.write(table.insert, row, refuse_others_name, note)
-        return secret, row
+        return secret, await self._database.write(table.insert, row, check, note)
 
     async def _end(self, caller: Caller) -> int | None:
         """When the API key of a caller ends; None when it does not, or when there is none."""
@@ -267,11 +316,20 @@ class Tokens:
         return {id: (now_is, row if now_is == "valid" else None) for id, (now_is, row) in found.items()}
 
 
+def _anything(others: list[Row]) -> None:
+    """Its user name is that of its login or service account, which is its own."""
+
+
 def state(row: Row | None, now_ns: int) -> str:
-    """valid, expired or revoked; one that is not there was revoked."""
+    """valid, expired, revoked or forbidden (nobody has bound a role to whom it stands for); one that is not there was
+    revoked."""
     if row is None or row["revoked_at_ns"] is not None:
         return "revoked"
+    if row["role"] is None:  # no role binding is left for whom it stands
+        return "forbidden"
     ends = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
+    if row["login_read_at_ns"] is not None:
+        ends.append(row["login_read_at_ns"] + GROUPS_SECONDS * clock.NANOSECONDS)
     if row["idle_seconds"] is not None:
         ends.append((row["last_used_at_ns"] or row["created_at_ns"]) + row["idle_seconds"] * clock.NANOSECONDS)
     return "expired" if ends and min(ends) <= now_ns else "valid"
@@ -279,26 +337,30 @@ def state(row: Row | None, now_ns: int) -> str:
 
 def rights(row: Row) -> Rights:
     """Whom a token stands for and what it may, as every answer tells it."""
-    return {
+    out: Rights = {
         "username": row["username"],
-        "role": row["role"],
+        "role": row["role"] or Role.VIEWER,  # of nobody's tenants, where no binding is left
         "tenants": orjson.loads(row["tenants"]),
         "platform": bool(row["platform"]),
         "scopes": orjson.loads(row["scopes"]),
     }
+    if roles := orjson.loads(row["roles"]):
+        out["roles"] = roles
+    return out
 
 
 def administers(caller: Caller, row: Row) -> bool:
     """Whether a token is the caller's to see and to revoke: it opens nothing besides what the caller's own does."""
     opens = [*orjson.loads(row["tenants"]), *([PLATFORM] if row["platform"] else [])]
-    return caller.operator or all(map(caller.member_of, opens))
+    return caller.operator or (bool(opens) and all(map(caller.member_of, opens)))
 
 
-def _grant(row: Row) -> grants.Grant:
+def grant(row: Row) -> grants.Grant:
+    """The rights of a token, and when they end."""
     tenants, scopes = orjson.loads(row["tenants"]), orjson.loads(row["scopes"])
-    return grants.Grant(
-        Role(row["role"]), frozenset(tenants), bool(row["platform"]), frozenset(scopes), row["expires_at_ns"]
-    )
+    roles = dict(roles_of(orjson.loads(row["roles"])))
+    role = Role(row["role"] or Role.VIEWER)
+    return grants.Grant(role, frozenset(tenants), bool(row["platform"]), frozenset(scopes), row["expires_at_ns"], roles)
 
 
 def _in_words(own: grants.Grant) -> str:

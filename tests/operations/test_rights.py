@@ -169,7 +169,7 @@ MAKES = {
     # They make a thing of the caller's own tenant, whatever others call theirs.
     "context_set", "job_put", "kv_set", "mcp_activity_record", "call_once", "secret_set",
     "token_create", "trigger_publish", "variable_set", "workflow_save_draft",
-    "console_link_create", "console_session_create",
+    "console_link_create", "console_session_create", "service_account_create",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
+from core.model.binding import Kind as BindingKind
 from core.model.principal import Role, Surface
 from core.model.results.basics import Row, Time
 
@@ -59,6 +60,65 @@ class TokenRevoked(_With):
     revoked: bool
 
 
+class RoleBinding(Row):
+    """Which role whom has in a tenant."""
+
+    id: str
+    kind: Annotated[str, BindingKind]
+    name: str
+    """The group, the `sub` of the person, or the service account as TENANT/NAME."""
+    issuer: str | None
+    """The provider that it is of; null for a service account."""
+    tenant: str
+    """* for every one."""
+    role: Annotated[str, Role]
+    platform: bool
+    """Also on what all tenants share."""
+    created_at: Time
+    created_by: str
+
+
+class RoleBindingDeleted(TypedDict):
+    """A role binding that is gone."""
+
+    id: str
+    deleted: bool
+
+
+class ServiceAccount(Row):
+    """A name that owns API keys and signs in nowhere."""
+
+    name: str
+    tenant: str
+    """Whose admins look after it."""
+    description: str
+    roles: dict[str, Annotated[str, Role]]
+    """By tenant."""
+    keys: list[str]
+    """The ids of its keys."""
+    created_at: Time
+    created_by: str
+
+
+class ServiceAccountDeleted(TypedDict):
+    """A service account that is gone, and the keys that went with it."""
+
+    name: str
+    deleted: bool
+    keys: list[str]
+
+
+class AccountKey(Rights):
+    """A key of a service account; its secret is told this once."""
+
+    token: str
+    id: str
+    name: str
+    """The account."""
+    expires_at: Time | None
+    """null: never."""
+
+
 class TokenMinted(TypedDict):
     """A JWT of the API key of the request; it is told this once."""
 
@@ -98,7 +158,7 @@ class TokenVerified(Rights):
 class CredentialState(TypedDict):
     """What an API key is now; all but `state` only of a valid one."""
 
-    state: Annotated[str, Literal["valid", "expired", "revoked"]]
+    state: Annotated[str, Literal["valid", "expired", "revoked", "forbidden"]]
     username: NotRequired[str]
     role: NotRequired[Annotated[str, Role]]
     tenants: NotRequired[list[str]]

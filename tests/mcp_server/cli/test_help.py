@@ -115,6 +115,7 @@ KNOWN = {
     "EVENT_ID": r"\bevt_[0-9A-Za-z]+",
     "LETTER_ID": r"\blet_[0-9a-f]+",
     "RUN_ID": r"\brun_[0-9a-f]+",
+    "BINDING_ID": r"\brb_[0-9A-Za-z]+",
     "TOKEN_ID": r"\btok_[0-9A-Za-z]+",
 }
 
