@@ -314,6 +314,14 @@ class Settings(Openable):
             groups += [name] * min(int(count), 65)  # more than are allowed, so that the bound says so
         return {**values, "workers": len(groups), "worker_groups": tuple(groups)}
 
+    @model_validator(mode="after")
+    def _provider(self) -> Settings:
+        if self.oidc_issuer and not (self.oidc_client_id and self.public_url):
+            raise ValueError("oidc_issuer needs oidc_client_id and public_url beside it")
+        if self.oidc_issuer and "openid" not in self.oidc_scopes:
+            raise ValueError("oidc_scopes needs openid")
+        return self
+
     def group_of(self, number: int) -> str:
         """The worker group of the worker local-NUMBER."""
         return self.worker_groups[number - 1] if number <= len(self.worker_groups) else "default"

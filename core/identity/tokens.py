@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -133,7 +134,7 @@ class Tokens:
             )
 
         def refuse_others_name(others: list[Row]) -> None:
-            rights = [grant(row) for row in others] + [grants.EVERYTHING] * (wanted.username in _owners())
+            rights = [grant(row) for row in others] + [grants.EVERYTHING] * (wanted.username in owners())
             if wanted.username != caller.username and not grants.may_act_as(own, rights):
                 raise errors.Forbidden(
                     f"The user name {errors.shorten(wanted.username, 100)} is in use, with rights that go beyond"
@@ -154,19 +155,31 @@ class Tokens:
         return await self._keep(caller, wanted, ends, _anything, operation, made_by)
 
     async def derive(
-        self, caller: Caller, name: str, seconds: int, operation: str, idle_seconds: int | None = None
+        self,
+        caller: Caller,
+        name: str,
+        seconds: int,
+        operation: str,
+        idle_seconds: int | None = None,
+        *,
+        outlives_browser: bool = False,
     ) -> tuple[str, Row]:
-        """A token with the rights of the caller's own credential, which ends with that one."""
-        own = caller.principal
+        """A token with the rights of the caller's own credential, which ends with that one; one that `outlives_browser`
+        ends with what the token of a browser was made with, and not when somebody signs out there."""
+        own, row = caller.principal, await self._own(caller)
+        made_by = own.credential
+        if row is not None and row["idle_seconds"] is not None and outlives_browser:
+            made_by = str(row["made_by"])
         wanted = Wanted(
             name, own.username, own.role, list(own.tenants), seconds, own.platform, list(own.scopes), idle_seconds
         )
-        row = await self._own(caller)
         if row is None or not (row["login"] or row["account"]):
-            return await self.create(caller, wanted, operation)
-        return await self.hang(
-            caller, wanted._replace(login=row["login"], account=row["account"]), operation, str(row["id"])
-        )
+            maker = replace(caller, principal=replace(own, credential=made_by))
+            return await self.create(maker, wanted, operation)
+        if state(row, self.steady.now_ns()) != "valid":
+            raise errors.Unauthenticated("The credential of this request was withdrawn meanwhile.")
+        wanted = wanted._replace(login=row["login"], account=row["account"])
+        return await self.hang(caller, wanted, operation, made_by)
 
     async def _keep(
         self,
@@ -370,7 +383,7 @@ def _in_words(own: grants.Grant) -> str:
     return "; ".join(limits) + ("" if own.ends_at_ns is None else f"; and ends at {clock.iso(own.ends_at_ns)}")
 
 
-def _owners() -> frozenset[str]:
+def owners() -> frozenset[str]:
     """The names that the owner of the home directory acts under, and the engine's own."""
     names = {SYSTEM.username, getpass.getuser()}
     with contextlib.suppress(KeyError):  # a container may run as a number that has no name

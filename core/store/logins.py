@@ -100,7 +100,9 @@ def due(db: Database, read_before_ns: int, now_ns: int, most: int) -> list[Login
         "EXISTS (SELECT 1 FROM tokens WHERE tokens.login = logins.id AND revoked_at_ns IS NULL"
         " AND (expires_at_ns IS NULL OR expires_at_ns > ?))"
     )
-    where = f"WHERE ended_at_ns IS NULL AND read_at_ns < ? AND {held} ORDER BY read_at_ns LIMIT ?"
+    where = (
+        f"WHERE ended_at_ns IS NULL AND renewal IS NOT NULL AND read_at_ns < ? AND {held} ORDER BY read_at_ns LIMIT ?"
+    )
     return _logins(db, where, (read_before_ns, now_ns, most))
 
 

@@ -172,6 +172,7 @@ STORY = (
     "sluice token create --username ada --role user --member tenant-a",
     "sluice token list",
     "sluice token revoke TOKEN_ID",
+    "sluice approve-login BCDF-GHJK --decision deny",
     "sluice service-account create nightly --description 'nightly checks'",
     "sluice role bind operator --service-account nightly",
     "sluice role list",

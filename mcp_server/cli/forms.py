@@ -445,6 +445,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             "service-account key {name}", shows="tokens:created", flags={"scopes": "--scope"}
         ),
         "token_mint": Form("login", by="login:login", about="Log in to a remote engine with an API key, for a while."),
+        "login_device_approve": Form("approve-login {user_code}"),
         "console_link_create": Form(
             "console", by="console:console", about="Open the console in a browser, signed in as you."
         ),

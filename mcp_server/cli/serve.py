@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
@@ -149,7 +150,8 @@ async def serve(
             answers = live.Live(limits.of(settings), connections=visitors.most)
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
             own = () if loopback.is_loopback(wanted.host) else (wanted.host, socket.gethostname().lower())
-            hosts = (*wanted.allow_host, *own)
+            public = urlsplit(settings.public_url).hostname
+            hosts = (*wanted.allow_host, *own, *((public,) if public else ()))
             served = app.create(
                 engine,
                 authenticator,

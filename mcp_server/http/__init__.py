@@ -5,7 +5,8 @@ connection         one of them: slow heads and bodies (how slow is too slow: cor
 admission -> auth  Host, Origin, size and credentials (cookies: those of a browser); arriving counts what one user has
                    under way
 app                what answers: routes (operations), streams -> message_stream, log_stream (events, written by sse),
-                   pictures, pages, metrics (written by exposition), console, browser (signing in to it), site, /mcp
+                   pictures, metrics (written by exposition), console, site, /mcp; browser and signing_in: with a key or
+                   link, and with a provider; pages: small ones for people
 forwarded          what trusted proxies say of their clients; how many requests of one client are under way
 arguments          path, query and body of a request as the arguments of an operation; replays: its Idempotency-Key
 problems, openapi  faults, and the description of all of it

@@ -25,11 +25,29 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_MCP_BODY_BYTES = 4 * 1024 * 1024
 MAX_GITOPS_BODY_BYTES = 8 * 1024 * 1024  # what Operation.max_bytes of its operations says
 SIGN_IN, SIGN_OUT = "/api/console/sign-in", "/api/console/sign-out"
+LOGIN = "/api/login"  # to the provider, and what comes of it
+LOGIN_CALLBACK, LOGIN_END, LOGIN_METHODS = LOGIN + "/callback", LOGIN + "/logout", LOGIN + "/methods"
+LOGIN_DEVICE, LOGIN_DEVICE_POLL = LOGIN + "/device", LOGIN + "/device/token"
 CONSOLE = "/console/"  # the files of the console; they are alike for everybody, and hold nothing of this installation
 VIEWER = "/api/docs"  # a page of the same kind
 SITE = "/docs/"  # the documentation, which is alike for everybody too
 OPEN_PATHS = frozenset(
-    {"/health", "/ready", "/api/openapi.json", VIEWER, "/", CONSOLE.rstrip("/"), SITE.rstrip("/"), SIGN_IN}
+    {
+        LOGIN,
+        LOGIN_CALLBACK,
+        LOGIN_END,
+        LOGIN_METHODS,
+        LOGIN_DEVICE,
+        LOGIN_DEVICE_POLL,
+        "/health",
+        "/ready",
+        "/api/openapi.json",
+        VIEWER,
+        "/",
+        CONSOLE.rstrip("/"),
+        SITE.rstrip("/"),
+        SIGN_IN,
+    }
 )
 MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"

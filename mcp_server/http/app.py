@@ -39,6 +39,7 @@ from mcp_server.http import (
     problems,
     routes,
     sessions,
+    signing_in,
     site,
     streams,
 )
@@ -100,6 +101,7 @@ def create(
         pictures.router(engine),
         sessions.router(engine, counts, live),
         browser.router(engine, authenticator),
+        signing_in.router(engine),
         console.router(),
         site.router(),
     ):

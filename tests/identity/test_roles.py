@@ -44,7 +44,9 @@ def test_of_several_bindings_the_highest_role_in_each_tenant_counts() -> None:
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    async with engine_on(tmp_path / "home", workers=0, oidc_issuer=ISSUER) as running:
+    async with engine_on(
+        tmp_path / "home", workers=0, oidc_issuer=ISSUER, oidc_client_id="c", public_url=ISSUER
+    ) as running:
         yield running
 
 

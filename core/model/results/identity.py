@@ -212,3 +212,61 @@ class SignedOut(TypedDict):
 
     ended: bool
     """false: the caller's credential is none of a browser."""
+
+
+class LoginBegan(TypedDict):
+    """Where a browser signs in, and what it keeps until it comes back."""
+
+    url: str
+    transaction: str
+    seconds: int
+    """For how long it may."""
+
+
+class LoginCompleted(BrowserSession):
+    """The session of a person, and where the browser goes."""
+
+    place: str
+
+
+class LoginsEnded(TypedDict):
+    """Sign-ins that have ended."""
+
+    ended: int
+
+
+class LoginMethods(TypedDict):
+    """How people sign in besides with API keys and links."""
+
+    provider: str | None
+    """The issuer; null: there is none."""
+
+
+class DeviceBegan(TypedDict):
+    """What a program keeps and shows that signs in."""
+
+    device_code: str
+    user_code: str
+    path: str
+    """Where it is approved, behind the address of the server."""
+    interval: int
+    """Seconds between two polls."""
+    expires_in: int
+    """Seconds."""
+
+
+class DevicePolled(TypedDict):
+    """How it stands with such a program."""
+
+    state: Annotated[str, Literal["pending", "slow_down", "done"]]
+    access_token: NotRequired[str]
+    username: NotRequired[str]
+    expires_at: NotRequired[Time]
+
+
+class DeviceNamed(TypedDict):
+    """Which program shows a code, and what was decided."""
+
+    name: str
+    """What it calls itself."""
+    decision: Annotated[str, Literal["look", "approve", "deny"]]

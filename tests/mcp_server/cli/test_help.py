@@ -31,6 +31,7 @@ ELSEWHERE = {
     "sluice mcp": "it serves until its client leaves; tests/mcp_server/test_stdio.py",
     "sluice login": "it asks a remote engine; the tests of identity run it",
     "sluice logout": "it asks a remote engine; the tests of identity run it",
+    "sluice approve-login": "it needs a program that waits; tests/identity/test_devices.py",
     "sluice worker": "it works until it is stopped; tests/external/test_processes.py",
     "sluice worker remove": "it needs a worker of another machine; tests/external/test_processes.py",
     "sluice invocation cancel": "it needs a run that has not ended; tests/triggers/test_canceling.py",
