@@ -60,6 +60,7 @@ from core.gitops.steps import Steps
 from core.guard import filepolicy
 from core.identity.devices import Devices
 from core.identity.links import Links
+from core.identity.mcp_grants import McpGrants
 from core.identity.roles import Roles
 from core.identity.signing_in import SigningIn
 from core.identity.tokens import Tokens
@@ -143,6 +144,7 @@ class Engine:
         self.tokens = Tokens(settings, database, ids, clock.Steady(), operations, self.announce)
         self.links = Links(database, ids)
         self.devices = Devices(database, ids, self.tokens)
+        self.mcp_grants = McpGrants(settings, database, ids, self.tokens, self.announce)
         self.roles = Roles(settings, database, ids, self.tokens, self.announce)
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
@@ -473,6 +475,7 @@ async def _prepared(
     stack.push_async_callback(engine.tracer.close)
     stack.push_async_callback(engine.portals.close)
     stack.push_async_callback(engine.signing_in.aclose)
+    stack.push_async_callback(engine.mcp_grants.aclose)
     return engine
 
 

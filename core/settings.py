@@ -259,6 +259,9 @@ class Settings(Openable):
     """A PEM file with certificates that the provider may show besides those that the system trusts."""
     oidc_allow: Annotated[tuple[str, ...], WIDENS] = ()
     """Addresses or CIDR blocks at which the provider may be although they are private, e.g. 10.0.0.5."""
+    mcp_clients: Annotated[tuple[str, ...], WIDENS] = ()
+    """MCP hosts that may ask to be let in besides those that describe themselves at an https:// address, each
+    NAME=REDIRECT_ADDRESS; several addresses have blanks between them (docs/remote-hosts.md)."""
     waits_per_user: int = Field(default=256, ge=1)
     """How many calls of one user may wait for something at a time (wait_seconds), at each server; more are refused.
     Never more than a quarter of the connections that the server can hold, together with the user's streams; of a
@@ -410,6 +413,16 @@ class Settings(Openable):
         if urlsplit(value).path not in ("", "/"):
             raise ValueError("must be https://HOST[:PORT] without a path")
         return value.rstrip("/")
+
+    @field_validator("mcp_clients")
+    @classmethod
+    def _mcp_clients(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(
+                r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}=[a-z][a-z0-9+.-]*:\S+(?: [a-z][a-z0-9+.-]*:\S+)*", text
+            ):
+                raise ValueError(f"{text[:60]!r} is not NAME=REDIRECT_ADDRESS")
+        return value
 
     @field_validator("portals")
     @classmethod

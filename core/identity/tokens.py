@@ -27,6 +27,7 @@ from core.model.operation import Registry
 from core.model.principal import PLATFORM, SYSTEM, Caller, Role, roles_of
 from core.settings import Settings
 from core.store import audit
+from core.store import mcp_grants as grants_table
 from core.store import tokens as table
 from core.store.database import Database
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 PREFIX = "sluice_"
+ACCESS_PREFIX = "slat_"  # of what an MCP host shows at /mcp, and nowhere else (identity/mcp_grants)
 TOUCH_SECONDS = 60  # how exact last_used_at is: a write for each request would cost more than it tells
 GROUPS_SECONDS = 3600  # for how long counts what a provider said of the groups of a person
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}").fullmatch
@@ -74,6 +76,8 @@ class Verified(NamedTuple):
     row: Row
     minted: bool
     seconds: float | None
+    mcp_only: bool = False
+    """It is an access token of an MCP host, which opens /mcp alone."""
 
 
 class Tokens:
@@ -163,16 +167,17 @@ class Tokens:
         idle_seconds: int | None = None,
         *,
         outlives_browser: bool = False,
+        scopes: list[str] | None = None,
     ) -> tuple[str, Row]:
         """A token with the rights of the caller's own credential, which ends with that one; one that `outlives_browser`
-        ends with what the token of a browser was made with, and not when somebody signs out there."""
+        ends with what the token of a browser was made with, and not when somebody signs out there. `scopes` limit it
+        where the caller's own is not limited already."""
         own, row = caller.principal, await self._own(caller)
         made_by = own.credential
         if row is not None and row["idle_seconds"] is not None and outlives_browser:
             made_by = str(row["made_by"])
-        wanted = Wanted(
-            name, own.username, own.role, list(own.tenants), seconds, own.platform, list(own.scopes), idle_seconds
-        )
+        limits = list(own.scopes) if scopes is None or own.scopes else scopes
+        wanted = Wanted(name, own.username, own.role, list(own.tenants), seconds, own.platform, limits, idle_seconds)
         if row is None or not (row["login"] or row["account"]):
             maker = replace(caller, principal=replace(own, credential=made_by))
             return await self.create(maker, wanted, operation)
@@ -194,7 +199,7 @@ class Tokens:
         row = {
             "id": "tok_" + clock.token(12),
             "name": wanted.name,
-            "hash": _hash(secret),
+            "hash": hash_of(secret),
             "username": wanted.username,
             "role": wanted.role.value,
             "tenants": orjson.dumps(wanted.tenants).decode(),
@@ -301,9 +306,11 @@ class Tokens:
         Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.
         """
         now = self.steady.now_ns()
+        if token.startswith(ACCESS_PREFIX):
+            return await self._verify_access(token, now)
         claims = self.signer.read(token, now) if jwts.looks_like_one(token) else None
         if claims is None:
-            row = await self._database.read(table.by_hash, _hash(token))
+            row = await self._database.read(table.by_hash, hash_of(token))
         else:
             row = await self._database.read(table.by_id, claims.key_id)
         # A JWT ends with its key: what is revoked, or was never there, is asked of the row and not of the token.
@@ -311,15 +318,28 @@ class Tokens:
             raise errors.Unauthenticated(
                 "This token is not valid.", hint="Make one with: sluice token create --username NAME --role user"
             )
+        await self._touch(row, now)
+        ends: list[int] = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
+        if claims is not None:
+            ends.append(claims.expires_at_ns)
+        return Verified(row, claims is not None, (min(ends) - now) / clock.NANOSECONDS if ends else None)
+
+    async def _touch(self, row: Row, now: int) -> None:
+        """Note that a token is in use, to the minute."""
         if (row["last_used_at_ns"] or 0) < now - TOUCH_SECONDS * clock.NANOSECONDS:
             try:
                 await self._database.write(table.touch, row["id"], now)
             except errors.StorageUnavailable as error:  # who it is, is known all the same
                 log.warning("use_of_token_not_recorded", id=row["id"], error=str(error))
-        ends: list[int] = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
-        if claims is not None:
-            ends.append(claims.expires_at_ns)
-        return Verified(row, claims is not None, (min(ends) - now) / clock.NANOSECONDS if ends else None)
+
+    async def _verify_access(self, token: str, now: int) -> Verified:
+        """The same of an access token of an MCP host."""
+        found = await self._database.read(grants_table.by_access, hash_of(token))
+        row = None if found is None else await self._database.read(table.by_id, found[0])
+        if found is None or row is None or found[1] <= now or state(row, now) != "valid":
+            raise errors.Unauthenticated("This token is not valid.", hint="Refresh it, or connect again.")
+        await self._touch(row, now)
+        return Verified(row, True, (found[1] - now) / clock.NANOSECONDS, mcp_only=True)
 
     async def states(self, ids: list[str]) -> dict[str, tuple[str, Row | None]]:
         """Of each of these API keys its state (see `state`) and, when it is valid, its row."""
@@ -391,6 +411,7 @@ def owners() -> frozenset[str]:
     return frozenset(names)
 
 
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
+    """What is kept of a secret."""
     # A 256-bit random secret needs no slow hash: there is nothing to guess.
     return hashlib.sha256(secret.encode()).hexdigest()

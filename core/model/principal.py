@@ -50,6 +50,7 @@ class Principal:
     # Where the identity comes from is no part of it: two keys of one user with the same rights see the same lists.
     credential: str = field(default="", compare=False)  # the id of the API key; empty for the local user
     minted: bool = field(default=False, compare=False)  # whether a JWT of that key was shown, and not the key
+    mcp_only: bool = field(default=False, compare=False)  # whether what was shown opens /mcp alone
     ends_at: float | None = field(default=None, compare=False)  # clock.monotonic() of the door at which it is shown
 
     def role_in(self, tenant: str) -> Role:

@@ -187,5 +187,6 @@ async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> r
         **tokens.rights(found.row),
         "credential": found.row["id"],
         "minted": found.minted,
+        "mcp_only": found.mcp_only,
         "ends_in_seconds": found.seconds,
     }

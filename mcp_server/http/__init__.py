@@ -10,6 +10,7 @@ app                what answers: routes (operations), streams -> message_stream,
 forwarded          what trusted proxies say of their clients; how many requests of one client are under way
 arguments          path, query and body of a request as the arguments of an operation; replays: its Idempotency-Key
 problems, openapi  faults, and the description of all of it
+oauth              letting MCP hosts in: metadata, the page that asks, tokens
 wording            calls and hints as routes (mcp_server.directions finds them)
 sessions           what a remote session and the console use: operations by name, and notices of what changed
 """

@@ -28,6 +28,9 @@ SIGN_IN, SIGN_OUT = "/api/console/sign-in", "/api/console/sign-out"
 LOGIN = "/api/login"  # to the provider, and what comes of it
 LOGIN_CALLBACK, LOGIN_END, LOGIN_METHODS = LOGIN + "/callback", LOGIN + "/logout", LOGIN + "/methods"
 LOGIN_DEVICE, LOGIN_DEVICE_POLL = LOGIN + "/device", LOGIN + "/device/token"
+AUTHORIZE, TOKEN, REVOKE = "/oauth/authorize", "/oauth/token", "/oauth/revoke"  # of MCP hosts
+SERVER_METADATA = "/.well-known/oauth-authorization-server"
+RESOURCES = "/.well-known/oauth-protected-resource"
 CONSOLE = "/console/"  # the files of the console; they are alike for everybody, and hold nothing of this installation
 VIEWER = "/api/docs"  # a page of the same kind
 SITE = "/docs/"  # the documentation, which is alike for everybody too
@@ -38,6 +41,12 @@ OPEN_PATHS = frozenset(
         LOGIN_END,
         LOGIN_METHODS,
         LOGIN_DEVICE,
+        AUTHORIZE,
+        TOKEN,
+        REVOKE,
+        SERVER_METADATA,
+        RESOURCES,
+        RESOURCES + "/mcp",
         LOGIN_DEVICE_POLL,
         "/health",
         "/ready",
@@ -69,7 +78,7 @@ class Admission:
     The body of one is read when it is known whose it is, within what one user may have on its way (`arriving`).
     `hosts` are the names (without port) that this server answers to; `origins` are the web origins, other than the
     server's own, that may call it. What trusted `proxies` hand on is their clients', of which each has its share of
-    what is under way.
+    what is under way. `challenge` is what a 401 of /mcp says in WWW-Authenticate.
     """
 
     def __init__(
@@ -82,8 +91,10 @@ class Admission:
         arriving: Arriving | None = None,
         proxies: Proxies | None = None,
         shares: Shares | None = None,
+        challenge: str = "",
     ) -> None:
         self._app = app
+        self._challenge = challenge
         self._proxies = Proxies() if proxies is None else proxies
         self._shares = Shares() if shares is None else shares
         self._arriving = Arriving() if arriving is None else arriving
@@ -124,6 +135,8 @@ class Admission:
                     _no_credentials_in(scope.get("query_string", b""))
                     shown = _value(headers, b"authorization") or cookies.bearer(scope, headers)
                     identity = await self._authenticator.principal(shown, client)
+                    if identity.mcp_only and scope["path"] != MCP_PATH:
+                        raise errors.Unauthenticated("This token is for /mcp, and for nothing else here.")
                     scope[PRINCIPAL] = identity
                     who = identity.tenants, identity.username
                 if coming:
@@ -144,7 +157,9 @@ class Admission:
                 body.close()
         if refusal is not None:
             status, fault = refusal
-            await problems.response(fault, status)(scope, receive, send)
+            told = {"www-authenticate": self._challenge} if status == 401 and scope["path"] == MCP_PATH else {}
+            told = {name: value for name, value in told.items() if value}
+            await problems.response(fault, status, told)(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)

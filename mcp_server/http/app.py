@@ -34,6 +34,7 @@ from mcp_server.http import (
     exposition,
     forwarded,
     metrics,
+    oauth,
     openapi,
     pictures,
     problems,
@@ -63,6 +64,8 @@ def create(
     connections: int = arriving.CONNECTIONS,
     proxies: forwarded.Proxies | None = None,
     shares: forwarded.Shares | None = None,
+    public_url: str = "",
+    mcp_writes: bool = True,
 ) -> admission.Admission:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
@@ -70,6 +73,7 @@ def create(
     `connections` is how many of them there may be, of which one user gets a share.
     `trouble` tells /health what keeps the engine from its work, `readiness` /ready whether it takes any now.
     `proxies` are believed about whose requests they hand on, and `shares` counts those.
+    `public_url` is by what others call it, and `mcp_writes` whether /mcp offers what changes something.
     `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
     counts = metrics.Metrics()
@@ -102,6 +106,7 @@ def create(
         sessions.router(engine, counts, live),
         browser.router(engine, authenticator),
         signing_in.router(engine),
+        oauth.router(engine, authenticator, public_url),
         console.router(),
         site.router(),
     ):
@@ -164,6 +169,7 @@ def create(
         arriving=arriving.Arriving(connections),
         proxies=proxies,
         shares=shares,
+        challenge=oauth.challenge(public_url, writes=mcp_writes) if public_url else "",
     )
 
 

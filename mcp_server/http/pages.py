@@ -29,8 +29,7 @@ def page(title: str, body: str, status: int = 200, forms: str = "'self'") -> Res
     headers = {
         **problems.SAFE_HEADERS,
         "content-security-policy": _POLICY.format(digest=digest, forms=forms),
-        "referrer-policy": "no-referrer",
-        "cross-origin-opener-policy": "same-origin",
+        "referrer-policy": "same-origin",  # with none, a browser says of our own forms that they come from nowhere
     }
     return Response(_PAGE.format(title=escape(title), style=_STYLE, body=body), status, headers, "text/html")
 

@@ -65,7 +65,7 @@ def response(error: errors.SluiceError, status: int | None = None, headers: dict
     code = status or status_of(error)
     sent = {**SAFE_HEADERS, **(headers or {})}
     if code == HTTPStatus.UNAUTHORIZED:
-        sent["www-authenticate"] = 'Bearer realm="sluice"'
+        sent.setdefault("www-authenticate", 'Bearer realm="sluice"')
     elif code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         sent["retry-after"] = str(max(1, int(error.details.get("retry_after_seconds", 1))))
     return Response(orjson.dumps(body(error, code), default=str), code, sent, MEDIA_TYPE)

@@ -151,6 +151,8 @@ class TokenVerified(Rights):
     """The id of the API key."""
     minted: bool
     """It is a JWT of that key."""
+    mcp_only: bool
+    """It opens /mcp alone."""
     ends_in_seconds: float | None
     """null: never."""
 
@@ -270,3 +272,37 @@ class DeviceNamed(TypedDict):
     name: str
     """What it calls itself."""
     decision: Annotated[str, Literal["look", "approve", "deny"]]
+
+
+class McpGrantAsked(TypedDict):
+    """What an MCP host asks for, as users are shown it."""
+
+    client_id: str
+    name: str
+    place: str
+    """Where the answer goes."""
+    scopes: dict[str, str]
+    """Each with what it means."""
+
+
+class McpGrantApproved(TypedDict):
+    """What the host exchanges for tokens."""
+
+    code: str
+
+
+class McpTokens(TypedDict):
+    """The tokens of an MCP host."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    """Seconds."""
+    refresh_token: str
+    scope: str
+
+
+class McpTokenEnded(TypedDict):
+    """Whether something ended."""
+
+    ended: bool
