@@ -1,4 +1,4 @@
-"""MCP hosts are let in by people who sign in with a provider: the SDK clients of Python and npm, and who tries wrongly."""
+"""People who sign in with a provider let MCP hosts in: the SDK clients of Python and npm, and who tries wrongly."""
 
 from __future__ import annotations
 

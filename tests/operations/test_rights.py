@@ -36,6 +36,8 @@ CHANGES = {
     # What each role may change besides what those before it may; an admin everything.
     Role.VIEWER: {  # his own session
         *("token_mint", "console_link_create", "console_session_create", "console_session_end"),
+        *("login_complete", "login_end", "login_device_poll", "login_device_approve"),
+        *("mcp_grant_approve", "mcp_token_issue", "mcp_token_end"),
         *("mcp_activity_record", "call_once"),
     },
     Role.USER: {"trigger_invoke", "trigger_invocation_rerun", "trigger_invocation_cancel"},
@@ -170,6 +172,7 @@ MAKES = {
     "context_set", "job_put", "kv_set", "mcp_activity_record", "call_once", "secret_set",
     "token_create", "trigger_publish", "variable_set", "workflow_save_draft",
     "console_link_create", "console_session_create", "service_account_create",
+    "login_device_begin",
 }  # fmt: skip
 
 
