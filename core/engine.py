@@ -61,6 +61,7 @@ from core.guard import filepolicy
 from core.identity.devices import Devices
 from core.identity.links import Links
 from core.identity.mcp_grants import McpGrants
+from core.identity.outside import Outside
 from core.identity.roles import Roles
 from core.identity.signing_in import SigningIn
 from core.identity.tokens import Tokens
@@ -158,6 +159,7 @@ class Engine:
         self.vault = Vault(database, settings.home)
         seals = Envelopes(self.vault, "logins")
         self.signing_in = SigningIn(settings, database, ids, self.tokens, seals, self.announce)
+        self.outside = Outside(settings, database, ids, self.signing_in.provider)
         self.replays = Replays(database, self.vault, ids, self.age, self.started_at_ns)
         self.variables = Variables(database)
         self.kv = LocalKV(database, tenant_bytes=settings.kv_tenant_mb * 1024 * 1024)

@@ -259,6 +259,9 @@ class Settings(Openable):
     """A PEM file with certificates that the provider may show besides those that the system trusts."""
     oidc_allow: Annotated[tuple[str, ...], WIDENS] = ()
     """Addresses or CIDR blocks at which the provider may be although they are private, e.g. 10.0.0.5."""
+    mcp_auth: Annotated[Literal["engine", "external"], WIDENS] = "engine"
+    """Whose access tokens open /mcp besides API keys: those of this engine (engine), or of the provider (external): then
+    it is the authorization server of MCP hosts, and signs tokens for PUBLIC_URL/mcp (docs/remote-hosts.md)."""
     mcp_clients: Annotated[tuple[str, ...], WIDENS] = ()
     """MCP hosts that may ask to be let in besides those that describe themselves at an https:// address, each
     NAME=REDIRECT_ADDRESS; several addresses have blanks between them (docs/remote-hosts.md)."""
@@ -321,6 +324,8 @@ class Settings(Openable):
     def _provider(self) -> Settings:
         if self.oidc_issuer and not (self.oidc_client_id and self.public_url):
             raise ValueError("oidc_issuer needs oidc_client_id and public_url beside it")
+        if self.mcp_auth == "external" and not self.oidc_issuer:
+            raise ValueError("mcp_auth external needs oidc_issuer")
         if self.oidc_issuer and "openid" not in self.oidc_scopes:
             raise ValueError("oidc_scopes needs openid")
         return self

@@ -53,6 +53,17 @@ def header_of(token: str) -> tuple[str, str]:
     return str(algorithm), str(kid)
 
 
+def is_access_token(token: str) -> bool:
+    """Whether a text calls itself an access token that is a JWT (RFC 9068, 2.1), unproven."""
+    import jwt
+
+    try:
+        found = str(jwt.get_unverified_header(token).get("typ", ""))
+    except jwt.InvalidTokenError:
+        return False
+    return found.lower().removeprefix("application/") == "at+jwt"
+
+
 def keys_of(document: Any) -> list[Key]:
     """The signing keys in a JWKS; what is no key for signatures, or cannot be read, is left out."""
     import jwt

@@ -96,17 +96,17 @@ class Provider:
         found = await self._token({"grant_type": "refresh_token", "refresh_token": refresh_token})
         return found if found.refresh_token else found._replace(refresh_token=refresh_token)
 
-    async def claims(self, token: str) -> dict[str, Any]:
-        """The claims of a token that this provider signed for this client. Raises idtokens.Refused,
-        TargetUnavailable."""
+    async def claims(self, token: str, audience: str | None = None) -> dict[str, Any]:
+        """The claims of a token that this provider signed for an audience, which is this client unless another one is
+        given. Raises idtokens.Refused, TargetUnavailable."""
         algorithm, kid = idtokens.header_of(token)
         key = idtokens.fitting(await self._public_keys(), algorithm, kid)
         if key is None:
             key = idtokens.fitting(await self._public_keys(unknown=True), algorithm, kid)
         if key is None:
             raise idtokens.Refused("The provider signed with a key that it does not publish.")
-        client = self._settings.oidc_client_id
-        return idtokens.read(token, key, algorithm, self._settings.oidc_issuer, client, clock.now_ns())
+        wanted = self._settings.oidc_client_id if audience is None else audience
+        return idtokens.read(token, key, algorithm, self._settings.oidc_issuer, wanted, clock.now_ns())
 
     async def userinfo(self, access_token: str) -> dict[str, Any]:
         """What it tells of whom an access token is for; nothing when it has no such endpoint. Raises like `claims`."""

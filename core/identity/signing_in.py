@@ -48,6 +48,10 @@ _PLACE = re.compile(r"/(?:console|oauth)/[\x21-\x7e]{0,2000}|/console/").fullmat
 _ODD = re.compile(r"[^a-z0-9._@+-]+").sub
 
 
+Taken = Callable[[str], bool]
+"""Whether somebody has a user name."""
+
+
 class Seals(Protocol):
     """Keeps a text that nobody may read (core.contexts.envelopes)."""
 
@@ -202,7 +206,7 @@ class SigningIn:
             await self._refuse(said)
 
         def note(username: str) -> audit.AuditRow:
-            return audit.row(self._ids.next(), _as(username), "login_complete", f"{said.subject} of {issuer}")
+            return audit.row(self._ids.next(), as_person(username), "login_complete", f"{said.subject} of {issuer}")
 
         def name(taken: Callable[[str], bool]) -> str:
             return username(said.claims, issuer, said.subject, taken)
@@ -210,7 +214,7 @@ class SigningIn:
         person = await self._database.write(table.begin, person, login, name, note)
         seconds = SESSION_SECONDS if renewal else tokens.GROUPS_SECONDS
         made = Wanted("browser", person.username, Role.VIEWER, [], seconds, False, [], IDLE_SECONDS, login=id)
-        secret, _ = await self._tokens.hang(_as(person.username), made, "login_complete")
+        secret, _ = await self._tokens.hang(as_person(person.username), made, "login_complete")
         return secret, seconds
 
     async def _refuse(self, said: _Said) -> None:
@@ -271,7 +275,7 @@ class SigningIn:
     async def _end(self, ids: list[str], because: str, target: str) -> None:
         if not ids:
             return
-        note = audit.row(self._ids.next(), _as("sluice"), "login_end", f"{because}: {target}")
+        note = audit.row(self._ids.next(), as_person("sluice"), "login_end", f"{because}: {target}")
         await self._database.write(table.end, ids, self._tokens.steady.now_ns(), because, [note])
         self._announce("tokens", {})
 
@@ -309,7 +313,7 @@ def _candidate(claims: Mapping[str, Any], subject: str) -> str:
     return _ODD("-", found.lower()).strip("-._@+")[:60] or "person"
 
 
-def _as(username: str) -> Caller:
+def as_person(username: str) -> Caller:
     """Who signs in, in the records."""
     return Caller(Principal(username, Role.VIEWER, ()), PLATFORM, Surface.HTTP)
 

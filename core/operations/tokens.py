@@ -9,7 +9,7 @@ from pydantic import Field
 from core import clock, errors
 from core.admission import in_tenant
 from core.engine import Engine
-from core.identity import tokens
+from core.identity import outside, tokens
 from core.model import results
 from core.model import scopes as limits
 from core.model.operation import Effect, Loss, Params
@@ -182,11 +182,29 @@ async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> r
 
     Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.
     """
+    if engine.outside.takes(params.token):
+        return _outsider(await engine.outside.verify(params.token))
     found = await engine.tokens.verify(params.token)
     return {
         **tokens.rights(found.row),
         "credential": found.row["id"],
         "minted": found.minted,
         "mcp_only": found.mcp_only,
+        "ends_in_seconds": found.seconds,
+    }
+
+
+def _outsider(found: outside.Outsider) -> results.identity.TokenVerified:
+    """Whom an access token of the provider stands for; it is no token of ours, so none is named."""
+    return {
+        "username": found.username,
+        "role": found.rights.role,
+        "tenants": list(found.rights.tenants),
+        "platform": found.rights.platform,
+        "scopes": list(found.scopes),
+        "roles": dict(found.rights.roles),
+        "credential": "",
+        "minted": True,
+        "mcp_only": True,
         "ends_in_seconds": found.seconds,
     }

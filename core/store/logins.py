@@ -90,6 +90,19 @@ def begin(
     return kept
 
 
+def keep_person(
+    db: Database, who: Person, name: Callable[[Callable[[str], bool]], str], note: Callable[[str], AuditRow]
+) -> Person:
+    """Keep a person who was not seen before, as `begin` does, without a login; who he is."""
+    known = person(db, who.issuer, who.subject)
+    if known is not None:
+        return known
+    kept = who._replace(username=name(lambda wanted: taken(db, wanted)))
+    db.conn.execute(_KEEP, kept)
+    audit.insert(db, note(kept.username))
+    return kept
+
+
 def find(db: Database, id: str) -> Login | None:
     return next(iter(_logins(db, "WHERE id = ?", (id,))), None)
 

@@ -167,6 +167,7 @@ async def serve(
                 ),
                 public_url=settings.public_url,
                 mcp_writes=wanted.allow_write,
+                authorization_server=settings.oidc_issuer if settings.mcp_auth == "external" else "",
                 trouble=engine.trouble,
                 readiness=watching.readiness,
             )

@@ -66,6 +66,7 @@ def create(
     shares: forwarded.Shares | None = None,
     public_url: str = "",
     mcp_writes: bool = True,
+    authorization_server: str = "",
 ) -> admission.Admission:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
@@ -73,7 +74,8 @@ def create(
     `connections` is how many of them there may be, of which one user gets a share.
     `trouble` tells /health what keeps the engine from its work, `readiness` /ready whether it takes any now.
     `proxies` are believed about whose requests they hand on, and `shares` counts those.
-    `public_url` is by what others call it, and `mcp_writes` whether /mcp offers what changes something.
+    `public_url` is by what others call it, and `mcp_writes` whether /mcp offers what changes something;
+    `authorization_server` is where MCP hosts are let in, when that is elsewhere.
     `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
     counts = metrics.Metrics()
@@ -106,7 +108,7 @@ def create(
         sessions.router(engine, counts, live),
         browser.router(engine, authenticator),
         signing_in.router(engine),
-        oauth.router(engine, authenticator, public_url),
+        oauth.router(engine, authenticator, public_url, authorization_server),
         console.router(),
         site.router(),
     ):

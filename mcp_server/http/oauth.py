@@ -55,8 +55,11 @@ def needed(operations: Registry, public_url: str) -> stepping_up.Needed:
     return insufficient
 
 
-def router(engine: session.EngineSession, authenticator: auth.Authenticator, public_url: str) -> APIRouter:
-    """The routes; none where the server has no address that others call it by."""
+def router(
+    engine: session.EngineSession, authenticator: auth.Authenticator, public_url: str, outside: str = ""
+) -> APIRouter:
+    """The routes; none where the server has no address that others call it by. `outside` is another authorization
+    server: then this one is none, and says so."""
     out = APIRouter(route_class=routes.PlainRoute)
     if not public_url or not {ASK, APPROVE, TOKENS, END, METHODS} <= {op.name for op in engine.operations}:
         return out
@@ -66,7 +69,7 @@ def router(engine: session.EngineSession, authenticator: auth.Authenticator, pub
         return _metadata(
             {
                 "resource": f"{public_url}/mcp",
-                "authorization_servers": [public_url],
+                "authorization_servers": [outside or public_url],
                 "scopes_supported": list(SCOPES),
                 "bearer_methods_supported": ["header"],
                 "resource_name": "Sluice",
@@ -194,7 +197,8 @@ def router(engine: session.EngineSession, authenticator: auth.Authenticator, pub
         (admission.TOKEN, TOKENS, "POST", token),
         (admission.REVOKE, END, "POST", revoke),
     ):
-        add(path, routes.stands_for(operation, endpoint), methods=[method], include_in_schema=False)
+        if not outside or endpoint is resource:
+            add(path, routes.stands_for(operation, endpoint), methods=[method], include_in_schema=False)
     return out
 
 

@@ -13,6 +13,17 @@ const server = createServer({ cert: readFileSync(cert), key: readFileSync(key) }
 await new Promise((done) => server.listen(0, "127.0.0.1", done));
 const issuer = `https://127.0.0.1:${server.address().port}`;
 
+const resourceIndicators = {
+  enabled: true,
+  defaultResource: () => undefined,
+  useGrantedResource: () => true,
+  getResourceServerInfo: (_ctx, resource) => ({
+    scope: "sluice:read sluice:run sluice:write",
+    audience: resource,
+    accessTokenFormat: "jwt",
+  }),
+};
+
 const provider = new Provider(issuer, {
   clients: [
     {
@@ -23,11 +34,18 @@ const provider = new Provider(issuer, {
       backchannel_logout_uri: logout,
       backchannel_logout_session_required: true,
     },
+    {
+      client_id: "host",
+      token_endpoint_auth_method: "none",
+      application_type: "native",
+      redirect_uris: ["http://127.0.0.1:33418/callback"],
+    },
   ],
   claims: { openid: ["sub", "groups"], profile: ["name", "preferred_username"], email: ["email"], sid: null },
   conformIdTokenClaims: false,
   cookies: { keys: ["only for tests"] },
-  features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
+  features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true }, resourceIndicators },
+  extraTokenClaims: () => ({ groups: now.groups }),
   pkce: { required: () => true },
   findAccount: (_ctx, id) =>
     now.gone
@@ -53,6 +71,7 @@ async function interact(request, response) {
     return provider.interactionFinished(request, response, { login: { accountId: now.sub } });
   const grant = new provider.Grant({ accountId: details.session.accountId, clientId: details.params.client_id });
   grant.addOIDCScope(details.params.scope);
+  if (details.params.resource) grant.addResourceScope(details.params.resource, details.params.scope);
   return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } });
 }
 

@@ -130,7 +130,8 @@ async def scene(folder: Path, *, mcp: bool = False, **settings: Any) -> AsyncIte
             async with attach.open_session(chosen, serve_workers=0) as way:
                 authenticator = auth.TokenAuth(way)
                 door = rig._mcp(way, authenticator, url) if mcp else None
-                served = app.create(way, authenticator, mcp=door, public_url=url)
+                elsewhere = made.issuer if chosen.mcp_auth == "external" else ""
+                served = app.create(way, authenticator, mcp=door, public_url=url, authorization_server=elsewhere)
                 async with serving.running(served, [listener], serving.room(chosen), drain_seconds=1):
                     built = Scene(url, way.engine, made)
                     try:

@@ -390,3 +390,36 @@ async def test_consent_is_given_in_the_browser_in_which_it_was_asked_and_by_our_
     assert forged.status_code == 403
     denied = await let_in(browser, request(scene), "deny")
     assert denied["error"] == "access_denied" and "code" not in denied
+
+
+async def test_tokens_of_the_provider_open_mcp_where_it_is_the_authorization_server(tmp_path: Path) -> None:
+    """For exactly this resource; the rights are those that are bound to the groups in the token."""
+    async with signing.scene(tmp_path, mcp=True, mcp_auth="external") as scene:
+        with anyio.fail_after(40):
+            resource = (await scene.browser().get(RESOURCE)).json()
+            assert resource["authorization_servers"] == [scene.provider.issuer]
+            assert (await scene.browser().get("/oauth/authorize")).status_code == 404
+
+            async def issued(audience: str) -> str:
+                browser = scene.browser()
+                at = scene.provider.issuer + request(scene, resource=audience).replace("/oauth/authorize", "/auth")
+                while not at.startswith(CALLBACK):
+                    answer = await browser.get(at, follow_redirects=False)
+                    at = str(httpx.URL(at).join(answer.headers["location"]))
+                form = {"grant_type": "authorization_code", "client_id": "host", "redirect_uri": CALLBACK}
+                form |= {"code": parse_qs(urlsplit(at).query)["code"][0], "code_verifier": "v" * 43}
+                made = await browser.post(scene.provider.issuer + "/token", data=form)
+                return str(made.json()["access_token"])
+
+            held = await issued(scene.url + "/mcp")
+            assert (await call(scene, held, "job_list")).status_code == 401, "nobody is bound to anything"
+            await scene.bind("operator", group="ops")
+            assert "result" in (await call(scene, held, "job_list")).json()
+            refused = await call(scene, held, "deployment_reconcile", name="x")
+            assert (
+                refused.status_code == 403 and 'scope="sluice:read sluice:run"' in refused.headers["www-authenticate"]
+            )
+            known = await scene.browser().get(signing.WHO, headers={"authorization": f"Bearer {held}"})
+            assert known.status_code == 401, "it opens /mcp alone"
+            for wrong in (await issued("https://elsewhere.example/mcp"), held[:-4] + "AAAA"):
+                assert (await call(scene, wrong, "job_list")).status_code == 401
