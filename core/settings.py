@@ -260,8 +260,8 @@ class Settings(Openable):
     oidc_allow: Annotated[tuple[str, ...], WIDENS] = ()
     """Addresses or CIDR blocks at which the provider may be although they are private, e.g. 10.0.0.5."""
     mcp_auth: Annotated[Literal["engine", "external"], WIDENS] = "engine"
-    """Whose access tokens open /mcp besides API keys: engine (those of this engine), or external (those of the provider,
-    the authorization server of MCP hosts then, which signs tokens for PUBLIC_URL/mcp; docs/remote-hosts.md)."""
+    """Whose access tokens open /mcp besides API keys: of this engine (engine), or of the provider (external), which is
+    the authorization server of MCP hosts then and signs tokens for PUBLIC_URL/mcp (docs/remote-hosts.md)."""
     mcp_clients: Annotated[tuple[str, ...], WIDENS] = ()
     """MCP hosts that may ask to be let in besides those that describe themselves at an https:// address, each
     NAME=REDIRECT_ADDRESS; several addresses have blanks between them (docs/remote-hosts.md)."""

@@ -177,9 +177,10 @@ class Tokens:
         if row is not None and row["idle_seconds"] is not None and outlives_browser:
             made_by = str(row["made_by"])
         limits = list(own.scopes) if scopes is None or own.scopes else scopes
+        maker = replace(caller, principal=replace(own, credential=made_by))
+        seconds = await self.left_seconds(maker, seconds)
         wanted = Wanted(name, own.username, own.role, list(own.tenants), seconds, own.platform, limits, idle_seconds)
         if row is None or not (row["login"] or row["account"]):
-            maker = replace(caller, principal=replace(own, credential=made_by))
             return await self.create(maker, wanted, operation)
         if state(row, self.steady.now_ns()) != "valid":
             raise errors.Unauthenticated("The credential of this request was withdrawn meanwhile.")

@@ -53,14 +53,19 @@ def by_access(db: Database, hash: str) -> tuple[str, int] | None:
 
 def rotate(db: Database, was: Grant, grant: Grant, access_hash: str, access_ends_at_ns: int, now_ns: int) -> bool:
     """Give a grant its next refresh token and one more access token; false when its refresh token was spent meanwhile.
-    The end of its row in `tokens` moves along; access tokens that are over go."""
+    The end of its row in `tokens` moves along, not beyond that of the key that it was made with; access tokens that are
+    over go."""
     changed = db.conn.execute(
         "UPDATE mcp_grants SET refresh_hash = ?, spent_hash = ?, ends_at_ns = ? WHERE token = ? AND refresh_hash = ?",
         (grant.refresh_hash, was.refresh_hash, grant.ends_at_ns, was.token, was.refresh_hash),
     ).rowcount
     if not changed:
         return False
-    db.conn.execute("UPDATE tokens SET expires_at_ns = ? WHERE id = ?", (grant.ends_at_ns, was.token))
+    parent = "(SELECT parent.expires_at_ns FROM tokens parent WHERE parent.id = tokens.made_by)"
+    ends = grant.ends_at_ns
+    db.conn.execute(
+        f"UPDATE tokens SET expires_at_ns = min(?, coalesce({parent}, ?)) WHERE id = ?", (ends, ends, was.token)
+    )
     db.conn.execute("DELETE FROM mcp_access WHERE token = ? AND ends_at_ns <= ?", (was.token, now_ns))
     db.conn.execute("INSERT INTO mcp_access VALUES (?, ?, ?)", (access_hash, was.token, access_ends_at_ns))
     return True

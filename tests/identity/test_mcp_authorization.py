@@ -339,6 +339,29 @@ async def test_a_code_is_for_its_client_its_verifier_and_one_time(scene: Scene) 
     assert (await call(scene, made["access_token"], "job_list")).status_code == 401, "a code shown twice ends its grant"
 
 
+async def test_who_signed_in_with_a_key_lets_a_host_in_and_the_connection_ends_with_that_key(scene: Scene) -> None:
+    wanted = {"username": "grace", "role": "user", "expires_in_seconds": 7200}
+    key = await scene.engine.call("token_create", wanted, OWNER)
+    limited = await scene.engine.call("token_create", {**wanted, "username": "lin", "scopes": ["write"]}, OWNER)
+    browser, other = scene.browser(), scene.browser()
+    for who, secret in ((browser, key["token"]), (other, limited["token"])):
+        assert (await who.post("/api/console/sign-in", json={"token": secret}, headers=OURS)).status_code == 201
+    page = await other.get(request(scene))
+    found = TRANSACTION.search(page.text)
+    assert found is not None
+    given = {"transaction": found[1], "decision": "allow"}
+    refused = await other.post("/oauth/authorize", data=given, headers=OURS, follow_redirects=False)
+    assert refused.status_code == 403 and "limited to scopes" in refused.text
+    made = await redeemed(scene, browser)
+    form = {"grant_type": "refresh_token", "client_id": "host", "refresh_token": made["refresh_token"]}
+    made = (await token(scene, **form)).json()
+    assert (await call(scene, made["access_token"], "job_list")).status_code == 200
+    row = (await scene.engine.tokens.verify(made["access_token"])).row
+    assert row["expires_at_ns"] <= (await scene.engine.tokens.verify(key["token"])).row["expires_at_ns"]
+    await scene.engine.call("token_revoke", {"id": key["id"]}, OWNER)
+    assert (await call(scene, made["access_token"], "job_list")).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
