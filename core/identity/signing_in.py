@@ -43,6 +43,7 @@ LOOK_SECONDS = 20.0
 AT_ONCE = 8  # providers' answers that are waited for together
 MOST_DUE = 200
 KEEP_SECONDS = 7 * 86_400
+PRUNE_SECONDS = 3600
 NONCE_BYTES = 12
 _PLACE = re.compile(r"/(?:console|oauth)/[\x21-\x7e]{0,2000}|/console/").fullmatch
 _ODD = re.compile(r"[^a-z0-9._@+-]+").sub
@@ -103,6 +104,7 @@ class SigningIn:
         self._tokens = credentials
         self._seals = seals
         self._announce = announce
+        self._prune_at_ns = 0
         self._key = AESGCM(secrets.token_bytes(32))  # of transactions, which end with this engine
 
     # -- coming in -----------------------------------------------------------------------------------------
@@ -244,7 +246,9 @@ class SigningIn:
         due = await self._database.read(table.due, before, now, MOST_DUE)
         for start in range(0, len(due), AT_ONCE):
             await asyncio.gather(*map(self._renew, due[start : start + AT_ONCE]))
-        await self._database.write(table.prune, now - KEEP_SECONDS * clock.NANOSECONDS)
+        if self._prune_at_ns <= now:
+            self._prune_at_ns = now + PRUNE_SECONDS * clock.NANOSECONDS
+            await self._database.write(table.prune, now - KEEP_SECONDS * clock.NANOSECONDS)
 
     async def _renew(self, login: Login) -> None:
         assert login.renewal is not None
