@@ -240,6 +240,14 @@ async def test_the_npm_sdk_connects_through_oauth(scene: Scene) -> None:
     assert "job_list" in seen["tools"] and "job_put" not in seen["tools"]
 
 
+async def test_the_inspector_lists_tools_with_the_token_of_a_grant(scene: Scene, tmp_path: Path) -> None:
+    packages = await anyio.to_thread.run_sync(npm.install)
+    made = await redeemed(scene, await scene.signed_in())
+    asked = (scene.url + "/mcp", "--header", f"Authorization: Bearer {made['access_token']}", "--method", "tools/list")
+    done = await anyio.to_thread.run_sync(lambda: npm.inspector(packages, tmp_path, *asked))
+    assert done.returncode == 0 and "job_list" in done.stdout, done.stdout + done.stderr
+
+
 async def test_a_stranger_is_told_where_to_ask_and_the_metadata_say_all(scene: Scene) -> None:
     async with httpx.AsyncClient(base_url=scene.url, trust_env=False) as client:
         answer = await client.post("/mcp", json={}, headers={"host": urlsplit(scene.url).netloc})
