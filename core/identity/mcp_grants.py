@@ -62,6 +62,7 @@ class Asked(NamedTuple):
 class _Code(NamedTuple):
     asked: Asked
     maker: Caller
+    tenant: str
     ends_at: float
 
 
@@ -127,10 +128,13 @@ class McpGrants:
         if asked is not None and asked.removesuffix("/") != self.resource:
             raise Refused("invalid_target", f"The resource here is {self.resource}.")
 
-    async def approve(self, caller: Caller, asked: Asked) -> str:
-        """The code for a client that the caller lets in. Raises Forbidden for a JWT or a token of another host."""
+    async def approve(self, caller: Caller, asked: Asked, tenant: str = "") -> str:
+        """The code for a client that the caller lets in, to one of his tenants where he chose one. Raises NotFound for
+        a tenant that is none of his, Forbidden for a JWT or a token of another host."""
         if caller.principal.minted:
             raise errors.Forbidden("Sign in to the console, or with an API key: this credential lets nobody in.")
+        if tenant and not caller.member_of(tenant):
+            raise errors.NotFound(f"There is no tenant {errors.shorten(tenant, 64)} for {caller.username}.")
         if caller.principal.scopes:
             raise errors.Forbidden(
                 "A key that is limited to scopes lets no MCP host in: what the host asks for is another limit.",
@@ -143,7 +147,7 @@ class McpGrants:
         while len(self._codes) >= MOST_CODES:
             self._codes.pop(next(iter(self._codes)))
         code = secrets.token_urlsafe(32)
-        self._codes[hash_of(code)] = _Code(asked, caller, self._now() + CODE_SECONDS)
+        self._codes[hash_of(code)] = _Code(asked, caller, tenant, self._now() + CODE_SECONDS)
         return code
 
     # -- tokens --------------------------------------------------------------------------------------------
@@ -184,6 +188,7 @@ class McpGrants:
                 "mcp_token_issue",
                 outlives_browser=True,
                 scopes=scopes,
+                tenant=found.tenant,
             )
         except (errors.Unauthenticated, errors.Forbidden) as error:
             raise Refused("invalid_grant", error.message) from error

@@ -168,10 +168,11 @@ class Tokens:
         *,
         outlives_browser: bool = False,
         scopes: list[str] | None = None,
+        tenant: str = "",
     ) -> tuple[str, Row]:
         """A token with the rights of the caller's own credential, which ends with that one; one that `outlives_browser`
         ends with what the token of a browser was made with, and not when somebody signs out there. `scopes` limit it
-        where the caller's own is not limited already."""
+        where the caller's own is not limited already, and `tenant` to one of his tenants."""
         own, row = caller.principal, await self._own(caller)
         made_by = own.credential
         if row is not None and row["idle_seconds"] is not None and outlives_browser:
@@ -179,12 +180,16 @@ class Tokens:
         limits = list(own.scopes) if scopes is None or own.scopes else scopes
         maker = replace(caller, principal=replace(own, credential=made_by))
         seconds = await self.left_seconds(maker, seconds)
-        wanted = Wanted(name, own.username, own.role, list(own.tenants), seconds, own.platform, limits, idle_seconds)
+        tenants, role = ([tenant], own.role_in(tenant)) if tenant else (list(own.tenants), own.role)
+        platform = own.platform and not tenant
+        wanted = Wanted(name, own.username, role, tenants, seconds, platform, limits, idle_seconds)
         if row is None or not (row["login"] or row["account"]):
             return await self.create(maker, wanted, operation)
         if state(row, self.steady.now_ns()) != "valid":
             raise errors.Unauthenticated("The credential of this request was withdrawn meanwhile.")
-        wanted = wanted._replace(login=row["login"], account=row["account"])
+        # Its tenants are those of its bindings, unless it is limited to one.
+        chosen = [tenant] if tenant else orjson.loads(row["limited"])
+        wanted = wanted._replace(login=row["login"], account=row["account"], tenants=chosen)
         return await self.hang(caller, wanted, operation, made_by)
 
     async def _keep(

@@ -36,6 +36,11 @@ async def mcp_grant_get(engine: Engine, caller: Caller, params: GrantAsk) -> res
     }
 
 
+class GrantApprove(GrantAsk):
+    tenant: str = Field(default="", max_length=64)
+    """The one tenant in which the host acts; all of the caller's when left out."""
+
+
 @operation(
     summary="Let an MCP host in.",
     http="",
@@ -45,9 +50,10 @@ async def mcp_grant_get(engine: Engine, caller: Caller, params: GrantAsk) -> res
     gated=False,
     role=Role.VIEWER,
 )
-async def mcp_grant_approve(engine: Engine, caller: Caller, params: GrantAsk) -> results.identity.McpGrantApproved:
+async def mcp_grant_approve(engine: Engine, caller: Caller, params: GrantApprove) -> results.identity.McpGrantApproved:
     """Let the host act as the caller at /mcp, within what it asked for: {code}, which it exchanges within a minute."""
-    return {"code": await engine.mcp_grants.approve(caller, await engine.mcp_grants.check(params.query))}
+    asked = await engine.mcp_grants.check(params.query)
+    return {"code": await engine.mcp_grants.approve(caller, asked, params.tenant)}
 
 
 class TokenForm(Params):

@@ -13,7 +13,8 @@ import orjson
 from sqlite_utils import Database
 
 from core import errors
-from core.model.binding import held
+from core.model.binding import Held, held
+from core.model.principal import EVERY_TENANT, Role
 from core.store import audit, logins, role_bindings
 from core.store.audit import AuditRow
 
@@ -46,7 +47,7 @@ def _rows(db: Database, where: str, values: list[Any], order: str | None = None)
     """Rows with what each may: `roles` (JSON, see Principal.roles), and `role` None where no binding is left."""
     rows = list(db.table("tokens").rows_where(where, values, order_by=order))
     for row in rows:
-        row["roles"], row["login_read_at_ns"] = "{}", None
+        row["roles"], row["login_read_at_ns"], row["limited"] = "{}", None, row["tenants"]
         if row["login"] or row["account"]:
             _follow(db, row)
     return rows
@@ -60,10 +61,22 @@ def _follow(db: Database, row: dict[str, Any]) -> None:
     else:
         found = role_bindings.of_account(db, row["account"])
     rights = held(found)
+    if rights is not None and (chosen := orjson.loads(row["tenants"])):
+        rights = _within(rights, chosen)
     row["role"] = None if rights is None else rights.role.value
     row["tenants"] = "[]" if rights is None else orjson.dumps(rights.tenants).decode()
     row["platform"] = int(rights is not None and rights.platform)
     row["roles"] = "{}" if rights is None else orjson.dumps(rights.roles).decode()
+
+
+def _within(rights: Held, chosen: list[str]) -> Held | None:
+    """Rights in the tenants that a token was limited to when it was made; None when none of them is left."""
+    left = [one for one in chosen if one in rights.tenants or EVERY_TENANT in rights.tenants]
+    roles = {one: rights.roles.get(one, rights.role) for one in left}
+    if not roles:
+        return None
+    least = next(role for role in Role if role in roles.values())
+    return Held(least, tuple(left), False, {one: role for one, role in roles.items() if role is not least})
 
 
 def by_hash(db: Database, hash: str) -> dict[str, Any] | None:

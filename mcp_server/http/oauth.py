@@ -103,11 +103,11 @@ def router(
         try:
             query = _once(request.url.query)
             asked = await engine.call(ASK, {"query": query}, principal.SYSTEM)
+            who = await _signed_in(request, checked=False)
+            methods = await engine.call(METHODS, {}, principal.SYSTEM)
         except errors.SluiceError as error:
             return _refused(query, error)
-        who = await _signed_in(request, checked=False)
         if who is None:
-            methods = await engine.call(METHODS, {}, principal.SYSTEM)
             if methods["provider"]:
                 place = f"{admission.AUTHORIZE}?{request.url.query}"
                 return RedirectResponse(f"{admission.LOGIN}?to={quote(place, safe='')}", 302, problems.SAFE_HEADERS)
@@ -129,14 +129,15 @@ def router(
             if who is None or who.credential != credential or ends <= clock.now_ns() // clock.NANOSECONDS:
                 query = {}
                 raise errors.Forbidden("This page is over, or of another sign-in.", hint="Connect again in the host.")
-            asked = await engine.call(ASK, {"query": query}, principal.SYSTEM)
             if given.get("decision") != "allow":
                 return _back(query, {"error": "access_denied"})
-            caller = auth.caller(who, None, client=routes.host(request), member=False)
-            made = await engine.call(APPROVE, {"query": query}, caller)
+            # What is let in acts in all tenants of the user, or in the chosen one; this call acts in one of them.
+            own = _tenants(who)
+            chosen = given.get("tenant", "") if len(own) > 1 else ""
+            caller = auth.caller(who, own[0] if own else None, client=routes.host(request), member=False)
+            made = await engine.call(APPROVE, {"query": query, "tenant": chosen}, caller)
         except errors.SluiceError as error:
             return _refused(query, error)
-        del asked
         return _back(query, {"code": str(made["code"])})
 
     def _opened(text: str) -> tuple[dict[str, str], str, int]:
@@ -219,7 +220,7 @@ def _page(asked: dict[str, object], who: principal.Principal, transaction: str, 
         " If you have not just begun to connect it, refuse.</p>"
         f"<p>It will be able to:</p><ul>{listed}</ul>"
         f'<form method="post" action="{admission.AUTHORIZE}">'
-        f'<input type="hidden" name="transaction" value="{transaction}">'
+        f'<input type="hidden" name="transaction" value="{transaction}">{_choice(who)}'
         '<button name="decision" value="allow">Let it in</button>'
         ' <button name="decision" value="deny">Refuse</button></form>'
     )
@@ -227,6 +228,19 @@ def _page(asked: dict[str, object], who: principal.Principal, transaction: str, 
     # Browsers hold a redirect that answers a form to the policy of its page.
     goes = f"{parts.scheme}://{parts.netloc}" if parts.scheme in ("http", "https") else f"{parts.scheme}:"
     return pages.page("Let an MCP host in?", body, forms=f"'self' {goes}")
+
+
+def _tenants(who: principal.Principal) -> list[str]:
+    return [one for one in who.tenants if one != principal.EVERY_TENANT]
+
+
+def _choice(who: principal.Principal) -> str:
+    """In which tenant the host acts, where there are several: it has no way of saying which."""
+    own = _tenants(who)
+    if len(own) < 2:
+        return ""
+    options = "".join(f"<option>{escape(one)}</option>" for one in own)
+    return f'<p><label>In the tenant <select name="tenant">{options}</select></label></p>'
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -240,6 +240,30 @@ async def test_the_npm_sdk_connects_through_oauth(scene: Scene) -> None:
     assert "job_list" in seen["tools"] and "job_put" not in seen["tools"]
 
 
+async def test_who_has_several_tenants_chooses_the_one_that_the_host_acts_in(scene: Scene) -> None:
+    await scene.provider.say(sub="u-mel", name="Mel", groups=["many"])
+    for tenant, role in (("team-a", "viewer"), ("team-b", "admin")):
+        await scene.bind(role, group="many", tenant=tenant)
+    browser = await scene.signed_in()
+    page = await browser.get(request(scene, scope="sluice:write"))
+    found = TRANSACTION.search(page.text)
+    assert found is not None and "<option>team-a</option><option>team-b</option>" in page.text
+    given = {"transaction": found[1], "decision": "allow", "tenant": "team-b"}
+    answer = await browser.post("/oauth/authorize", data=given, headers=OURS, follow_redirects=False)
+    code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
+    form = {"grant_type": "authorization_code", "code": code, "client_id": "host", "code_verifier": "v" * 43}
+    made = (await token(scene, **form, redirect_uri=CALLBACK)).json()
+    assert "result" in (await call(scene, made["access_token"], "job_list")).json()
+    row = (await scene.engine.tokens.verify(made["access_token"])).row
+    assert (row["role"], row["tenants"]) == ("admin", '["team-b"]')
+    stranger = await browser.get(request(scene))
+    found = TRANSACTION.search(stranger.text)
+    assert found is not None
+    given = {"transaction": found[1], "decision": "allow", "tenant": "default"}
+    refused = await browser.post("/oauth/authorize", data=given, headers=OURS, follow_redirects=False)
+    assert refused.status_code == 404
+
+
 async def test_the_inspector_lists_tools_with_the_token_of_a_grant(scene: Scene, tmp_path: Path) -> None:
     packages = await anyio.to_thread.run_sync(npm.install)
     made = await redeemed(scene, await scene.signed_in())
