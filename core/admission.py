@@ -66,19 +66,15 @@ class Admission:
         tenant = getattr(params, "tenant_id", None)
         if tenant and tenant != caller.tenant:
             caller = in_tenant(caller, tenant)
+            _check_role(operation, caller)
         return Admitted(operation, params, caller)
 
     def _authorise(self, operation: Operation, caller: Caller, arguments: Any) -> None:
-        if not operation.allows(caller.principal.role):
-            needed = f"the role {operation.role}" if operation.role else "a role, and no rule names one"
+        _check_role(operation, caller)
+        if operation.platform and not caller.of_platform:
             raise errors.Forbidden(
-                f"{operation.name} needs {needed}; {caller.username} has the role {caller.principal.role.value}.",
-                hint="Ask an admin.",
-            )
-        if operation.platform and not caller.administers_all:
-            raise errors.Forbidden(
-                f"{operation.name} is about what all tenants share, and {caller.username} administers only"
-                f" {', '.join(caller.principal.tenants) or 'none'}.",
+                f"{operation.name} is about what all tenants share, and {caller.username} has the role"
+                f" {caller.role.value} only in {', '.join(caller.principal.tenants) or 'none'}.",
                 hint="Ask an admin of every tenant.",
             )
         scopes = caller.principal.scopes
@@ -125,6 +121,17 @@ class NoTenant(errors.NotFound):
         super().__init__(
             f"There is no tenant {self.tenant} for {caller.username}.",
             hint=f"Your tenants: {own}.".replace("*", "every one"),
+        )
+
+
+def _check_role(operation: Operation, caller: Caller) -> None:
+    """Raises Forbidden for a caller whose role in the tenant in which it acts does not reach."""
+    if not operation.allows(caller.role):
+        needed = f"the role {operation.role}" if operation.role else "a role, and no rule names one"
+        where = f" in {caller.tenant}" if caller.principal.roles else ""
+        raise errors.Forbidden(
+            f"{operation.name} needs {needed}; {caller.username} has the role {caller.role.value}{where}.",
+            hint="Ask an admin.",
         )
 
 

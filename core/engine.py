@@ -28,6 +28,7 @@ from core.bus.local import LocalBus
 from core.bus.told import Told
 from core.catalog.portals import Portals
 from core.confinement import process, sandbox
+from core.contexts.envelopes import Envelopes
 from core.contexts.secrets import Vault
 from core.contexts.variables import Variables
 from core.denials import Denials
@@ -60,7 +61,12 @@ from core.gitops.reading import Reader
 from core.gitops.runs import Runs
 from core.gitops.steps import Steps
 from core.guard import filepolicy
+from core.identity.devices import Devices
 from core.identity.links import Links
+from core.identity.mcp_grants import McpGrants
+from core.identity.outside import Outside
+from core.identity.roles import Roles
+from core.identity.signing_in import SigningIn
 from core.identity.tokens import Tokens
 from core.jobs.registry import JobRegistry
 from core.jobs.tracing import Tracer
@@ -141,6 +147,9 @@ class Engine:
         self.admission = Admission(operations, licensing, self.denials, settings.home, running=running)
         self.tokens = Tokens(settings, database, ids, clock.Steady(), operations, self.announce)
         self.links = Links(database, ids)
+        self.devices = Devices(database, ids, self.tokens)
+        self.mcp_grants = McpGrants(settings, database, ids, self.tokens, self.announce)
+        self.roles = Roles(settings, database, ids, self.tokens, self.announce)
         self.timings: dict[str, Timing] = {}
         self.loops = Loops()
         self._subscribers: list[Notice] = []
@@ -151,6 +160,9 @@ class Engine:
             settings = settings.model_copy(update={"workers": min(settings.workers, allowed)})
         self.bus = LocalBus(self)
         self.vault = Vault(database, settings.home)
+        seals = Envelopes(self.vault, "logins")
+        self.signing_in = SigningIn(settings, database, ids, self.tokens, seals, self.announce)
+        self.outside = Outside(settings, database, ids, self.signing_in.provider)
         self.replays = Replays(database, self.vault, ids, self.age, self.started_at_ns)
         self.variables = Variables(database)
         self.kv = LocalKV(database, tenant_bytes=settings.kv_tenant_mb * 1024 * 1024)
@@ -470,6 +482,8 @@ async def _prepared(
     stack.push_async_callback(engine.deliveries.close)
     stack.push_async_callback(engine.tracer.close)
     stack.push_async_callback(engine.portals.close)
+    stack.push_async_callback(engine.signing_in.aclose)
+    stack.push_async_callback(engine.mcp_grants.aclose)
     return engine
 
 
@@ -536,6 +550,8 @@ async def open_engine(
         steps |= {"lag": engine.lag.measure, "series": engine.sampler.keep}
         if engine.spans is not None:
             steps["spans"] = engine.spans.keep
+        if engine.signing_in.provider.wanted:
+            steps["logins"] = engine.signing_in.keep
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
         attached = Attached(engine.call, engine.subscribe, engine.trouble, engine.copy_store, engine.readiness)

@@ -69,7 +69,7 @@ class Openable(Described, BaseModel):
     worker_memory_mb: Annotated[int, WIDENS] = Field(default=2048, ge=0)
     """How much memory one worker process may have; one with more ends, and the job that took it is named. 0: any."""
 
-    @field_validator("egress_allow", "listen_allow", "callback_allow", check_fields=False)
+    @field_validator("egress_allow", "listen_allow", "callback_allow", "oidc_allow", check_fields=False)
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
@@ -248,6 +248,29 @@ class Settings(Openable):
     """Public ed25519 keys (base64) whose licenses this installation trusts."""
     jwt_key_file: Path | None = None
     """A file (mode 0600) with the secret that signs JWTs, at least 32 bytes; without one, a key is made in the home."""
+    public_url: str = Field(default="", max_length=500)
+    """The address at which people and programs reach `sluice serve`, as https://HOST[:PORT]; signing in with a provider
+    and the authorization of MCP clients need it (docs/signing-in.md). Without TLS only on this machine."""
+    oidc_issuer: Annotated[str, WIDENS] = Field(default="", max_length=500)
+    """The OpenID Connect provider that people sign in with: its issuer, https://... Empty: API keys alone."""
+    oidc_client_id: str = Field(default="", max_length=255)
+    """As whom the provider knows this engine."""
+    oidc_client_secret_file: Path | None = None
+    """A file (mode 0600) with the secret of that client; without one it is a public client."""
+    oidc_scopes: tuple[str, ...] = ("openid", "profile", "email")
+    """What is asked of the provider; with offline_access it gives a refresh token, by which groups are read again."""
+    oidc_groups_claim: str = Field(default="groups", min_length=1, max_length=100)
+    """The claim of the ID token, or of userinfo, that lists the groups of a person."""
+    oidc_ca_file: Annotated[Path | None, WIDENS] = None
+    """A PEM file with certificates that the provider may show besides those that the system trusts."""
+    oidc_allow: Annotated[tuple[str, ...], WIDENS] = ()
+    """Addresses or CIDR blocks at which the provider may be although they are private, e.g. 10.0.0.5."""
+    mcp_auth: Annotated[Literal["engine", "external"], WIDENS] = "engine"
+    """Whose access tokens open /mcp besides API keys: of this engine (engine), or of the provider (external), which is
+    the authorization server of MCP hosts then and signs tokens for PUBLIC_URL/mcp (docs/remote-hosts.md)."""
+    mcp_clients: Annotated[tuple[str, ...], WIDENS] = ()
+    """MCP hosts that may ask to be let in besides those that describe themselves at an https:// address, each
+    NAME=REDIRECT_ADDRESS; several addresses have blanks between them (docs/remote-hosts.md)."""
     waits_per_user: int = Field(default=256, ge=1)
     """How many calls of one user may wait for something at a time (wait_seconds), at each server; more are refused.
     Never more than a quarter of the connections that the server can hold, together with the user's streams; of a
@@ -302,6 +325,16 @@ class Settings(Openable):
                 raise ValueError(f"workers: {part.strip()!r} is not GROUP=N, such as default=2")
             groups += [name] * min(int(count), 65)  # more than are allowed, so that the bound says so
         return {**values, "workers": len(groups), "worker_groups": tuple(groups)}
+
+    @model_validator(mode="after")
+    def _provider(self) -> Settings:
+        if self.oidc_issuer and not (self.oidc_client_id and self.public_url):
+            raise ValueError("oidc_issuer needs oidc_client_id and public_url beside it")
+        if self.mcp_auth == "external" and not self.oidc_issuer:
+            raise ValueError("mcp_auth external needs oidc_issuer")
+        if self.oidc_issuer and "openid" not in self.oidc_scopes:
+            raise ValueError("oidc_scopes needs openid")
+        return self
 
     def group_of(self, number: int) -> str:
         """The worker group of the worker local-NUMBER."""
@@ -374,6 +407,36 @@ class Settings(Openable):
                 "the address of a NATS server is nats://HOST:PORT or tls://HOST:PORT; of a cluster, several"
                 " of them with commas between"
             )
+        return value
+
+    @field_validator("public_url", "oidc_issuer")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+            raise ValueError("must be https://HOST, or http:// with a host of this machine")
+        if parts.query or parts.fragment or parts.username is not None or not value.isprintable() or " " in value:
+            raise ValueError("must have no user, query or fragment")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_path(cls, value: str) -> str:
+        if urlsplit(value).path not in ("", "/"):
+            raise ValueError("must be https://HOST[:PORT] without a path")
+        return value.rstrip("/")
+
+    @field_validator("mcp_clients")
+    @classmethod
+    def _mcp_clients(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(
+                r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}=[a-z][a-z0-9+.-]*:\S+(?: [a-z][a-z0-9+.-]*:\S+)*", text
+            ):
+                raise ValueError(f"{text[:60]!r} is not NAME=REDIRECT_ADDRESS")
         return value
 
     @field_validator("portals")

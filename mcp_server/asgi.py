@@ -20,6 +20,7 @@ from core.model.principal import Caller
 from mcp_server import legacy, loopback
 from mcp_server.live import GRACE_SECONDS, Live, over
 from mcp_server.session import Authenticate
+from mcp_server.stepping_up import Needed
 
 LISTEN = "subscriptions/listen"
 Handle = legacy.Handle
@@ -31,7 +32,16 @@ _calling: ContextVar[Caller | None] = ContextVar("calling", default=None)
 class Endpoint:
     """An ASGI application: authenticate, then hand over to the SDK's transport, with what stays open in `live`."""
 
-    def __init__(self, handle: Handle, authenticate: Authenticate | None, live: Live, local: Caller) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        authenticate: Authenticate | None,
+        live: Live,
+        local: Caller,
+        needed: Needed | None = None,
+    ) -> None:
+        """`needed` says of what comes with the token of an MCP host which scope it lacks."""
+        self._needed = needed
         self._sessions = legacy.Sessions(handle, live)
         self._authenticate = authenticate
         self._live = live
@@ -50,6 +60,12 @@ class Endpoint:
                 # The SDK binds a session to the client that opened it, and refuses it to others.
                 scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=legacy.owner(caller), scopes=[]))
             _calling.set(caller)
+            if self._needed is not None and caller.principal.mcp_only and scope["method"] == "POST":
+                first = await receive()
+                receive = _again(first, receive)
+                if wanted := self._needed(caller, first.get("body", b"")):
+                    await _insufficient(wanted)(scope, receive, send)
+                    return
             serve = self._stream if _is_stream(scope) else self._sessions
             await serve(scope, receive, send, caller)
         except errors.SluiceError as error:  # raised before anything was answered
@@ -77,6 +93,23 @@ class Endpoint:
         with anyio.move_on_after(GRACE_SECONDS):  # a client that does not read is not waited for
             last = b'event: end\r\ndata: {"reason": "%s"}\r\n\r\n' % answer.reason.encode()
             await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+def _again(first: Message, receive: Receive) -> Receive:
+    """Receive what was received already, once more."""
+    pending = [first]
+
+    async def again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return again
+
+
+def _insufficient(challenge: str) -> JSONResponse:
+    error = errors.Forbidden(
+        "The scopes of this token do not include this call.", hint="Ask the user for the scopes that are named here."
+    )
+    return JSONResponse(error.to_dict(), 403, {"WWW-Authenticate": challenge})
 
 
 def _is_stream(scope: Scope) -> bool:

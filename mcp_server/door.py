@@ -343,7 +343,7 @@ class Door:
             "transport": self.transport,
             "allow_write": caller.allow_write,
             "toolsets": list(self.options.toolsets),
-            "identity": {"username": caller.username, "role": caller.principal.role.value, "tenant": caller.tenant},
+            "identity": {"username": caller.username, "role": caller.role.value, "tenant": caller.tenant},
             "protocol": origin.protocol,
             "uptime_seconds": round(clock.monotonic() - self._started, 1),
             "calls": {
@@ -385,7 +385,7 @@ class NoParams(Params):
     summary="Tell how this session is set up: transport, allow_write, toolsets, identity, protocol, calls so far.",
     http="",
     toolset="session",
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def mcp_server_metrics(door: Door, origin: Origin, params: NoParams) -> dict[str, Any]:
     return door.metrics(origin)

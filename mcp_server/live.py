@@ -21,7 +21,7 @@ import structlog
 
 from core import clock, errors
 from core.model.operation import Effect
-from core.model.principal import SYSTEM, Caller, Principal, Role
+from core.model.principal import SYSTEM, Caller, Principal, Role, roles_of
 from core.settings import Settings
 from mcp_server import limits, session
 from mcp_server.times import CallTimes
@@ -341,5 +341,10 @@ def principal_of(state: Mapping[str, Any]) -> Principal:
     """The principal in an answer about a credential."""
     scopes: Sequence[str] = state.get("scopes", ())
     return Principal(
-        str(state["username"]), Role(state["role"]), tuple(state["tenants"]), bool(state["platform"]), tuple(scopes)
+        str(state["username"]),
+        Role(state["role"]),
+        tuple(state["tenants"]),
+        bool(state["platform"]),
+        tuple(scopes),
+        roles_of(state.get("roles")),
     )

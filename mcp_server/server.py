@@ -26,6 +26,7 @@ from mcp_server.door import Door
 from mcp_server.live import Live
 from mcp_server.protocol import build
 from mcp_server.session import Authenticate, EngineSession, Options, SessionFactory
+from mcp_server.stepping_up import Needed
 
 CLOSE_SECONDS = 1.5
 """How long leaving the engine may take when a stdio client goes away."""
@@ -76,12 +77,14 @@ def http_app(
     allowed_hosts: Sequence[str] = (),
     path: str = "/mcp",
     live: Live | None = None,
+    needed: Needed | None = None,
 ) -> Starlette:
     """An ASGI application that serves streamable HTTP at `path`.
 
     With `authenticate`, each request acts as the caller it returns; without, as `options.caller`, which is refused on
     an address that is not loopback. `allowed_hosts` are the Host headers to accept besides the loopback names.
     `live` is the registry of long answers that it shares with other doors of this server.
+    `needed` says which scope a request of an MCP host lacks (stepping_up).
     To serve it under another application, add its routes there and run its lifespan in that one's:
     `async with app.router.lifespan_context(app)`.
     """
@@ -105,7 +108,7 @@ def http_app(
         finally:
             await door.aclose()
 
-    endpoint = asgi.Endpoint(manager.handle_request, authenticate, answers, options.caller)
+    endpoint = asgi.Endpoint(manager.handle_request, authenticate, answers, options.caller, needed)
     app = Starlette(routes=[Route(path, endpoint=endpoint)], lifespan=lifespan)
     app.state.server = server
     return app

@@ -48,7 +48,7 @@ def visible(operation: Operation, caller: Caller, options: Options) -> bool:
         offered(operation, options)
         and operation.name != GENERIC_INVOKE
         and may_run(operation, caller)
-        and operation.allows(caller.principal.role)
+        and operation.allows(caller.role)
         and permits(caller.principal.scopes, operation, None)
     )
 

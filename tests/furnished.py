@@ -51,6 +51,7 @@ NAMES: dict[str, str] = {
     "kv namespace": "a_space",
     "kv key": "a_key",
     "session id": "a_job",
+    "administration name": "an-account",
 }
 GIVEN: dict[str, Any] = {
     # What an operation needs besides the name of a thing.
@@ -77,6 +78,7 @@ GIVEN: dict[str, Any] = {
     "type": "workflow",
     "until": "1h",
     "username": "mallory",
+    "role": "viewer",
     "value": "mine",
     "values": {"region": "mine"},
     "version": 1,
@@ -95,6 +97,17 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "catalog_update": {"type": "workflow"},
     "secret_delete": {"name": "web/a"},
     "secret_set": {"name": "web/a"},
+    "mcp_grant_get": {"query": {"client_id": "x"}},
+    "mcp_grant_approve": {"query": {"client_id": "x"}},
+    "mcp_token_issue": {"form": {"grant_type": "x"}},
+    "mcp_token_end": {"token": "x"},
+    "login_complete": {"query": {}, "transaction": "x"},
+    "login_end": {"logout_token": "x"},
+    "login_device_poll": {"device_code": "x"},
+    "login_device_approve": {"user_code": "BBBB-BBBB"},
+    "role_binding_create": {"service_account": "an-account"},
+    "role_binding_delete": {"id": "rb_none"},
+    "service_account_create": {"name": "an-account"},
     "token_create": {"tenants": ["tenant-b"]},
     "worker_approve": {"name": "edge-1"},
     "worker_revoke": {"name": "edge-1"},
@@ -145,6 +158,9 @@ async def furnish(engine: Engine) -> None:
     await do("kv_set", namespace="a_space", key="a_key", value=CANARY)
     await do("mcp_activity_record", records=[{"tool": CANARY, "outcome": "ok", "duration_ms": 1, "at_ns": 1}])
     token = await do("token_create", username="alice", name=CANARY, tenants=["tenant-a"])
+    await do("service_account_create", name="an-account", description=CANARY)
+    binding = await do("role_binding_create", role="user", service_account="an-account")
+    SPECIAL["role_binding_delete"]["id"] = binding["id"]
     runs = await waiting.until(lambda: do("run_list"), lambda found: found["items"])
     NAMES.update(
         {

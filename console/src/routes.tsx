@@ -17,6 +17,10 @@ const editing = () => import("./pages/Edit");
 const tree = root.addChildren([
   page("/", Overview),
   page(
+    "/device",
+    later(() => import("./pages/Device"), "Device"),
+  ),
+  page(
     "/deployments",
     later(() => import("./pages/Deployments"), "Deployments"),
   ),

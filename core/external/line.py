@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+PATH = "/api/workers/connect"
+"""Where the server of an engine has a WebSocket for workers (RFC 6455)."""
+SUBPROTOCOL = "sluice.worker.2"
+
 
 class LineBroken(Exception):
     """The line has ended, or takes nothing at present; the text says why."""

@@ -13,12 +13,10 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from core import errors
-from core.external.line import LineBroken
+from core.external.line import PATH, SUBPROTOCOL, LineBroken
 from core.external.sealed import OVERHEAD_BYTES
 from core.external.tunnel import CHUNK_BYTES
 
-PATH = "/api/workers/connect"
-SUBPROTOCOL = "sluice.worker.2"
 MOST_BYTES = CHUNK_BYTES + OVERHEAD_BYTES
 OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 2.0

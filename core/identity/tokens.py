@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,9 +24,10 @@ from core import clock, errors
 from core.identity import jwts
 from core.model import grants
 from core.model.operation import Registry
-from core.model.principal import PLATFORM, SYSTEM, Caller, Role
+from core.model.principal import PLATFORM, SYSTEM, Caller, Role, roles_of
 from core.settings import Settings
 from core.store import audit
+from core.store import mcp_grants as grants_table
 from core.store import tokens as table
 from core.store.database import Database
 
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 PREFIX = "sluice_"
+ACCESS_PREFIX = "slat_"  # of what an MCP host shows at /mcp, and nowhere else (identity/mcp_grants)
 TOUCH_SECONDS = 60  # how exact last_used_at is: a write for each request would cost more than it tells
+GROUPS_SECONDS = 3600  # for how long counts what a provider said of the groups of a person
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}").fullmatch
 log = structlog.get_logger("core.identity.tokens")
 
@@ -52,6 +56,10 @@ class Wanted(NamedTuple):
     scopes: list[str]
     idle_seconds: int | None = None
     """After how long without a use it ends; None: never for that."""
+    login: str | None = None
+    """The login that it hangs on (store/logins), whose rights it has in the place of those above."""
+    account: str | None = None
+    """The service account that it belongs to, likewise."""
 
 
 class Minted(NamedTuple):
@@ -68,6 +76,8 @@ class Verified(NamedTuple):
     row: Row
     minted: bool
     seconds: float | None
+    mcp_only: bool = False
+    """It is an access token of an MCP host, which opens /mcp alone."""
 
 
 class Tokens:
@@ -102,7 +112,14 @@ class Tokens:
         """
         self._check_scopes(wanted.scopes)
         now = self.steady.now_ns()
-        own = grants.of(caller.principal, await self._end(caller))
+        parent = await self._own(caller)
+        if parent is not None and (parent["login"] or parent["account"]):
+            raise errors.Forbidden(
+                "A session of a person, or a key of a service account, makes no key: its own rights follow role"
+                " bindings, and those of a key would not.",
+                hint="Make a service account, bind a role to it, and make a key of it: service_account_create.",
+            )
+        own = grants.of(caller.principal, None if parent is None else parent["expires_at_ns"])
         seconds = wanted.expires_in_seconds
         ends = own.ends_at_ns if seconds is None else now + seconds * clock.NANOSECONDS
         made = grants.Grant(
@@ -121,7 +138,7 @@ class Tokens:
             )
 
         def refuse_others_name(others: list[Row]) -> None:
-            rights = [_grant(row) for row in others] + [grants.EVERYTHING] * (wanted.username in _owners())
+            rights = [grant(row) for row in others] + [grants.EVERYTHING] * (wanted.username in owners())
             if wanted.username != caller.username and not grants.may_act_as(own, rights):
                 raise errors.Forbidden(
                     f"The user name {errors.shorten(wanted.username, 100)} is in use, with rights that go beyond"
@@ -129,25 +146,81 @@ class Tokens:
                     hint="Choose another name, or ask an admin who may do all that this user may.",
                 )
 
+        return await self._keep(caller, wanted, ends, refuse_others_name, operation, caller.principal.credential)
+
+    async def hang(self, caller: Caller, wanted: Wanted, operation: str, made_by: str = "") -> tuple[str, Row]:
+        """The same for a login or a service account, whose rights the token has, whatever `wanted` says of rights.
+
+        `made_by` is the token that it ends with. Raises Unauthenticated when that one was withdrawn meanwhile.
+        """
+        self._check_scopes(wanted.scopes)
+        seconds = wanted.expires_in_seconds
+        ends = None if seconds is None else self.steady.now_ns() + seconds * clock.NANOSECONDS
+        return await self._keep(caller, wanted, ends, _anything, operation, made_by)
+
+    async def derive(
+        self,
+        caller: Caller,
+        name: str,
+        seconds: int,
+        operation: str,
+        idle_seconds: int | None = None,
+        *,
+        outlives_browser: bool = False,
+        scopes: list[str] | None = None,
+        tenant: str = "",
+    ) -> tuple[str, Row]:
+        """A token with the rights of the caller's own credential, which ends with that one; one that `outlives_browser`
+        ends with what the token of a browser was made with, and not when somebody signs out there. `scopes` limit it
+        where the caller's own is not limited already, and `tenant` to one of his tenants."""
+        own, row = caller.principal, await self._own(caller)
+        made_by = own.credential
+        if row is not None and row["idle_seconds"] is not None and outlives_browser:
+            made_by = str(row["made_by"])
+        limits = list(own.scopes) if scopes is None or own.scopes else scopes
+        maker = replace(caller, principal=replace(own, credential=made_by))
+        seconds = await self.left_seconds(maker, seconds)
+        tenants, role = ([tenant], own.role_in(tenant)) if tenant else (list(own.tenants), own.role)
+        platform = own.platform and not tenant
+        wanted = Wanted(name, own.username, role, tenants, seconds, platform, limits, idle_seconds)
+        if row is None or not (row["login"] or row["account"]):
+            return await self.create(maker, wanted, operation)
+        if state(row, self.steady.now_ns()) != "valid":
+            raise errors.Unauthenticated("The credential of this request was withdrawn meanwhile.")
+        # Its tenants are those of its bindings, unless it is limited to one.
+        chosen = [tenant] if tenant else orjson.loads(row["limited"])
+        wanted = wanted._replace(login=row["login"], account=row["account"], tenants=chosen)
+        return await self.hang(caller, wanted, operation, made_by)
+
+    async def _keep(
+        self,
+        caller: Caller,
+        wanted: Wanted,
+        ends: int | None,
+        check: Callable[[list[Row]], None],
+        operation: str,
+        made_by: str,
+    ) -> tuple[str, Row]:
         secret = PREFIX + clock.token(64)
         row = {
             "id": "tok_" + clock.token(12),
             "name": wanted.name,
-            "hash": _hash(secret),
+            "hash": hash_of(secret),
             "username": wanted.username,
             "role": wanted.role.value,
             "tenants": orjson.dumps(wanted.tenants).decode(),
             "platform": int(wanted.platform),
             "scopes": orjson.dumps(sorted(set(wanted.scopes))).decode(),
-            "created_at_ns": now,
+            "created_at_ns": self.steady.now_ns(),
             "expires_at_ns": ends,
             "revoked_at_ns": None,
-            "made_by": caller.principal.credential,
+            "made_by": made_by,
             "idle_seconds": wanted.idle_seconds,
+            "login": wanted.login,
+            "account": wanted.account,
         }
         note = audit.row(self._ids.next(), caller, operation, str(row["id"]))
-        await self._database.write(table.insert, row, refuse_others_name, note)
-        return secret, row
+        return secret, await self._database.write(table.insert, row, check, note)
 
     async def _end(self, caller: Caller) -> int | None:
         """When the API key of a caller ends; None when it does not, or when there is none."""
@@ -239,9 +312,11 @@ class Tokens:
         Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.
         """
         now = self.steady.now_ns()
+        if token.startswith(ACCESS_PREFIX):
+            return await self._verify_access(token, now)
         claims = self.signer.read(token, now) if jwts.looks_like_one(token) else None
         if claims is None:
-            row = await self._database.read(table.by_hash, _hash(token))
+            row = await self._database.read(table.by_hash, hash_of(token))
         else:
             row = await self._database.read(table.by_id, claims.key_id)
         # A JWT ends with its key: what is revoked, or was never there, is asked of the row and not of the token.
@@ -249,15 +324,28 @@ class Tokens:
             raise errors.Unauthenticated(
                 "This token is not valid.", hint="Make one with: sluice token create --username NAME --role user"
             )
+        await self._touch(row, now)
+        ends: list[int] = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
+        if claims is not None:
+            ends.append(claims.expires_at_ns)
+        return Verified(row, claims is not None, (min(ends) - now) / clock.NANOSECONDS if ends else None)
+
+    async def _touch(self, row: Row, now: int) -> None:
+        """Note that a token is in use, to the minute."""
         if (row["last_used_at_ns"] or 0) < now - TOUCH_SECONDS * clock.NANOSECONDS:
             try:
                 await self._database.write(table.touch, row["id"], now)
             except errors.StorageUnavailable as error:  # who it is, is known all the same
                 log.warning("use_of_token_not_recorded", id=row["id"], error=str(error))
-        ends: list[int] = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
-        if claims is not None:
-            ends.append(claims.expires_at_ns)
-        return Verified(row, claims is not None, (min(ends) - now) / clock.NANOSECONDS if ends else None)
+
+    async def _verify_access(self, token: str, now: int) -> Verified:
+        """The same of an access token of an MCP host."""
+        found = await self._database.read(grants_table.by_access, hash_of(token))
+        row = None if found is None else await self._database.read(table.by_id, found[0])
+        if found is None or row is None or found[1] <= now or state(row, now) != "valid":
+            raise errors.Unauthenticated("This token is not valid.", hint="Refresh it, or connect again.")
+        await self._touch(row, now)
+        return Verified(row, True, (found[1] - now) / clock.NANOSECONDS, mcp_only=True)
 
     async def states(self, ids: list[str]) -> dict[str, tuple[str, Row | None]]:
         """Of each of these API keys its state (see `state`) and, when it is valid, its row."""
@@ -267,11 +355,20 @@ class Tokens:
         return {id: (now_is, row if now_is == "valid" else None) for id, (now_is, row) in found.items()}
 
 
+def _anything(others: list[Row]) -> None:
+    """Its user name is that of its login or service account, which is its own."""
+
+
 def state(row: Row | None, now_ns: int) -> str:
-    """valid, expired or revoked; one that is not there was revoked."""
+    """valid, expired, revoked or forbidden (nobody has bound a role to whom it stands for); one that is not there was
+    revoked."""
     if row is None or row["revoked_at_ns"] is not None:
         return "revoked"
+    if row["role"] is None:  # no role binding is left for whom it stands
+        return "forbidden"
     ends = [] if row["expires_at_ns"] is None else [row["expires_at_ns"]]
+    if row["login_read_at_ns"] is not None:
+        ends.append(row["login_read_at_ns"] + GROUPS_SECONDS * clock.NANOSECONDS)
     if row["idle_seconds"] is not None:
         ends.append((row["last_used_at_ns"] or row["created_at_ns"]) + row["idle_seconds"] * clock.NANOSECONDS)
     return "expired" if ends and min(ends) <= now_ns else "valid"
@@ -279,26 +376,30 @@ def state(row: Row | None, now_ns: int) -> str:
 
 def rights(row: Row) -> Rights:
     """Whom a token stands for and what it may, as every answer tells it."""
-    return {
+    out: Rights = {
         "username": row["username"],
-        "role": row["role"],
+        "role": row["role"] or Role.VIEWER,  # of nobody's tenants, where no binding is left
         "tenants": orjson.loads(row["tenants"]),
         "platform": bool(row["platform"]),
         "scopes": orjson.loads(row["scopes"]),
     }
+    if roles := orjson.loads(row["roles"]):
+        out["roles"] = roles
+    return out
 
 
 def administers(caller: Caller, row: Row) -> bool:
     """Whether a token is the caller's to see and to revoke: it opens nothing besides what the caller's own does."""
     opens = [*orjson.loads(row["tenants"]), *([PLATFORM] if row["platform"] else [])]
-    return caller.operator or all(map(caller.member_of, opens))
+    return caller.operator or (bool(opens) and all(map(caller.member_of, opens)))
 
 
-def _grant(row: Row) -> grants.Grant:
+def grant(row: Row) -> grants.Grant:
+    """The rights of a token, and when they end."""
     tenants, scopes = orjson.loads(row["tenants"]), orjson.loads(row["scopes"])
-    return grants.Grant(
-        Role(row["role"]), frozenset(tenants), bool(row["platform"]), frozenset(scopes), row["expires_at_ns"]
-    )
+    roles = dict(roles_of(orjson.loads(row["roles"])))
+    role = Role(row["role"] or Role.VIEWER)
+    return grants.Grant(role, frozenset(tenants), bool(row["platform"]), frozenset(scopes), row["expires_at_ns"], roles)
 
 
 def _in_words(own: grants.Grant) -> str:
@@ -308,7 +409,7 @@ def _in_words(own: grants.Grant) -> str:
     return "; ".join(limits) + ("" if own.ends_at_ns is None else f"; and ends at {clock.iso(own.ends_at_ns)}")
 
 
-def _owners() -> frozenset[str]:
+def owners() -> frozenset[str]:
     """The names that the owner of the home directory acts under, and the engine's own."""
     names = {SYSTEM.username, getpass.getuser()}
     with contextlib.suppress(KeyError):  # a container may run as a number that has no name
@@ -316,6 +417,7 @@ def _owners() -> frozenset[str]:
     return frozenset(names)
 
 
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
+    """What is kept of a secret."""
     # A 256-bit random secret needs no slow hash: there is nothing to guess.
     return hashlib.sha256(secret.encode()).hexdigest()

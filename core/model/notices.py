@@ -49,7 +49,8 @@ def hears(operations: Registry, caller: Caller, topic: str, data: Mapping[str, A
     tenant = data.get("tenant")
     if tenant and not caller.member_of(tenant) and not (known.shared and tenant == PLATFORM):
         return False
-    role, own, slug = caller.principal.role, caller.principal.scopes, str(data.get("slug", ""))
+    role = caller.principal.role_in(tenant or caller.tenant)
+    own, slug = caller.principal.scopes, str(data.get("slug", ""))
     for name in known.operations:
         operation = operations.get(name)
         if operation is not None and operation.allows(role) and scopes.may_hear(own, operation, slug):

@@ -86,8 +86,8 @@ class Operation:
     effect: Effect
     toolset: str
     http: str
-    role: Role | None = None  # who may call it; None: nobody, so that an operation without a rule opens no door
-    platform: bool = False  # about what all tenants share: for admins of every tenant alone
+    role: Role | None = None  # who may call it, or has one that covers it; None: nobody, so no rule opens no door
+    platform: bool = False  # about what all tenants share: for those who have the role in every tenant
     idempotent: bool = False
     open_world: bool = False
     outline: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ class Operation:
 
     def allows(self, role: Role) -> bool:
         """Whether a principal of this role may call it at all."""
-        return self.role is not None and (role is Role.ADMIN or self.role is Role.USER)
+        return self.role is not None and role.covers(self.role)
 
     @cached_property
     def wait(self) -> tuple[str, float] | None:

@@ -11,10 +11,19 @@ EVERY_TENANT = "*"  # membership of the local operator: whoever owns the home di
 
 
 class Role(StrEnum):
-    """What a principal may do in general; operations say which role they need."""
+    """What a principal may do in general, from the least to the most; operations say which role they need."""
 
-    ADMIN = "admin"  # publishes, plans, applies, administers
-    USER = "user"  # reads, and invokes what the policy of a trigger allows
+    VIEWER = "viewer"  # reads
+    USER = "user"  # and invokes what the policy of a trigger lets users invoke
+    OPERATOR = "operator"  # and runs, cancels, reconciles, drains, pauses: what is there, as others have made it
+    ADMIN = "admin"  # and authors, plans, applies, publishes, administers
+
+    def covers(self, other: Role) -> bool:
+        """Whether this role may all that the other one may."""
+        return _RANK[self] >= _RANK[other]
+
+
+_RANK = {role: rank for rank, role in enumerate(Role)}
 
 
 class Surface(StrEnum):
@@ -28,17 +37,25 @@ class Surface(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An identity: one user name, one role, its tenants; and what its credential is limited to (core.model.scopes)."""
+    """An identity: a user name, its tenants, its role in them; and what its credential is limited to
+    (core.model.scopes)."""
 
     username: str
     role: Role = Role.USER
     tenants: tuple[str, ...] = ("default",)
     platform: bool = False
     scopes: tuple[str, ...] = ()
+    roles: tuple[tuple[str, Role], ...] = ()
+    """The tenants in which it has another role than `role`, by name."""
     # Where the identity comes from is no part of it: two keys of one user with the same rights see the same lists.
     credential: str = field(default="", compare=False)  # the id of the API key; empty for the local user
     minted: bool = field(default=False, compare=False)  # whether a JWT of that key was shown, and not the key
+    mcp_only: bool = field(default=False, compare=False)  # whether what was shown opens /mcp alone
     ends_at: float | None = field(default=None, compare=False)  # clock.monotonic() of the door at which it is shown
+
+    def role_in(self, tenant: str) -> Role:
+        """Its role in one of its tenants."""
+        return next((role for name, role in self.roles if name == tenant), self.role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +85,23 @@ class Caller:
         return EVERY_TENANT in self.principal.tenants
 
     @property
+    def role(self) -> Role:
+        """The role in the tenant in which it acts."""
+        return self.principal.role_in(self.tenant) if self.principal.roles else self.principal.role
+
+    @property
     def is_admin(self) -> bool:
-        return self.principal.role is Role.ADMIN
+        return self.role is Role.ADMIN
+
+    @property
+    def of_platform(self) -> bool:
+        """Whether its role counts for what all tenants share: the engine, its workers and their groups."""
+        return self.principal.platform or self.operator
 
     @property
     def administers_all(self) -> bool:
-        """Whether this is an admin of what all tenants share: the engine, its workers and their groups."""
-        return self.is_admin and (self.principal.platform or self.operator)
+        """Whether this is an admin of what all tenants share."""
+        return self.is_admin and self.of_platform
 
     def to_dict(self) -> dict[str, object]:
         """The wire form that an attached front door sends to the owner (same user, same host)."""
@@ -84,6 +111,7 @@ class Caller:
             "tenants": list(self.principal.tenants),
             "platform": self.principal.platform,
             "scopes": list(self.principal.scopes),
+            **({"roles": {name: role.value for name, role in self.principal.roles}} if self.principal.roles else {}),
             "credential": self.principal.credential,
             "minted": self.principal.minted,
             "tenant": self.tenant,
@@ -95,7 +123,7 @@ class Caller:
 
     @staticmethod
     def from_dict(data: dict[str, object]) -> Caller:
-        tenants, scopes = data.get("tenants"), data.get("scopes")
+        tenants, scopes, roles = data.get("tenants"), data.get("scopes"), data.get("roles")
         return Caller(
             Principal(
                 str(data["username"]),
@@ -103,6 +131,7 @@ class Caller:
                 tuple(str(t) for t in tenants) if isinstance(tenants, list) else (),
                 bool(data.get("platform")),
                 tuple(str(s) for s in scopes) if isinstance(scopes, list) else (),
+                roles_of(roles),
                 str(data.get("credential", "")),
                 bool(data.get("minted")),
             ),
@@ -112,6 +141,11 @@ class Caller:
             str(data.get("label", "")),
             str(data.get("traceparent", "")),
         )
+
+
+def roles_of(said: object) -> tuple[tuple[str, Role], ...]:
+    """`Principal.roles` of the object {tenant: role} that stands for them in JSON; () of anything else."""
+    return tuple(sorted((str(name), Role(str(role))) for name, role in said.items())) if isinstance(said, dict) else ()
 
 
 SYSTEM = Caller(Principal("sluice", Role.ADMIN, platform=True), surface=Surface.INTERNAL)

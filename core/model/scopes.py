@@ -1,7 +1,8 @@
 """What an API key is limited to, besides the role of its user: a list of scopes, or nothing for no limit.
 
-A scope is `read` (every operation that reads), `toolset:NAME`, `operation:NAME` or `trigger:SLUG` (that trigger: to
-look at it, run it, and fetch its runs). Scopes add up; none of them raises what the role allows.
+A scope is `read` (every operation that reads), `run` (also what an operator may), `write` (everything),
+`toolset:NAME`, `operation:NAME` or `trigger:SLUG` (that trigger: to look at it, run it, and fetch its runs). Scopes add
+up; none of them raises what the role allows.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.model.operation import Effect, Operation
+from core.model.principal import Role
 
-PATTERN = r"^(read|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a-z0-9_-]{0,63})$"
+PATTERN = r"^(read|run|write|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a-z0-9_-]{0,63})$"
 SESSION = ("console_session_create", "console_session_end")  # of a browser, which has the same scopes
 ALWAYS = frozenset(
     {"whoami", "token_mint", "trigger_tools", "mcp_activity_record", "call_once", "call_preview", *SESSION}
@@ -38,6 +40,10 @@ def _permits(scope: str, operation: Operation, arguments: Mapping[str, Any] | No
     match kind:
         case "read":
             return operation.effect is Effect.READ
+        case "run":
+            return operation.effect is Effect.READ or operation.allows(Role.OPERATOR)
+        case "write":
+            return True
         case "toolset":
             return operation.toolset == name
         case "operation":
@@ -51,7 +57,7 @@ def _permits(scope: str, operation: Operation, arguments: Mapping[str, Any] | No
 
 def may_invoke(scopes: tuple[str, ...], slug: str) -> bool:
     """Whether a credential with these scopes may run the trigger."""
-    wanted = {"toolset:triggers", "operation:trigger_invoke", f"trigger:{slug}"}
+    wanted = {"run", "write", "toolset:triggers", "operation:trigger_invoke", f"trigger:{slug}"}
     return not scopes or not wanted.isdisjoint(scopes)
 
 
@@ -65,17 +71,17 @@ def may_hear(scopes: tuple[str, ...], operation: Operation, slug: str) -> bool:
 
 def may_end_runs(scopes: tuple[str, ...], slug: str) -> bool:
     """Whether a credential with these scopes may end the runs of the trigger."""
-    wanted = {"toolset:triggers", "operation:trigger_invocation_cancel", f"trigger:{slug}"}
+    wanted = {"run", "write", "toolset:triggers", "operation:trigger_invocation_cancel", f"trigger:{slug}"}
     return not scopes or not wanted.isdisjoint(scopes)
 
 
 def may_search_logs(scopes: tuple[str, ...]) -> bool:
     """Whether a credential with these scopes may search the logs of jobs."""
-    wanted = {"read", "toolset:deployments", "operation:log_search"}
+    wanted = {"read", "run", "write", "toolset:deployments", "operation:log_search"}
     return not scopes or not wanted.isdisjoint(scopes)
 
 
 def may_see_runs(scopes: tuple[str, ...], slug: str) -> bool:
     """Whether a credential with these scopes may fetch the runs of the trigger."""
-    wanted = {"read", "toolset:triggers", "operation:trigger_invocation_get", f"trigger:{slug}"}
+    wanted = {"read", "run", "write", "toolset:triggers", "operation:trigger_invocation_get", f"trigger:{slug}"}
     return not scopes or not wanted.isdisjoint(scopes)

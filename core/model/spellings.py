@@ -42,8 +42,11 @@ WORDS = {
     "^(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$": (
         "must be SCOPE/NAME or NAME, each of letters, digits, _, . and -, beginning with a letter, digit or _"
     ),
-    "^(read|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a-z0-9_-]{0,63})$": (
-        "must be a scope: read, toolset:NAME, operation:NAME or trigger:SLUG"
+    "^(read|run|write|toolset:[a-z]{1,40}|operation:[a-z_]{1,64}|trigger:[a-z0-9][a-z0-9_-]{0,63})$": (
+        "must be a scope: read, run, write, toolset:NAME, operation:NAME or trigger:SLUG"
+    ),
+    "^[a-z0-9][a-z0-9-]{0,62}$": (
+        "must be lower-case letters, digits and -, beginning with a letter or digit, at most 63 characters"
     ),
     "^[A-Za-z_][A-Za-z0-9_.-]{0,99}$": "must be a name: letters, digits, _, . and -, beginning with a letter or _",
     r"^(?:\*|[A-Za-z0-9][A-Za-z0-9._-]{0,63})$": (

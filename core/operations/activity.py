@@ -51,7 +51,7 @@ class ActivityRecord(Params):
     gated=False,
     tool=False,
     offline=True,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def mcp_activity_record(
     engine: Engine, caller: Caller, params: ActivityRecord
@@ -62,7 +62,7 @@ async def mcp_activity_record(
             engine.ids.next(),
             caller.tenant,
             caller.username,
-            caller.principal.role.value,
+            caller.role.value,
             params.label,
             params.transport,
             one.protocol,

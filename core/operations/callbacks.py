@@ -32,7 +32,7 @@ class CallbackList(Page):
     http="GET /api/callback-deliveries",
     toolset="messages",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def callback_delivery_list(
     engine: Engine, caller: Caller, params: CallbackList
@@ -72,7 +72,7 @@ class CallbackRedeliver(Params):
     http="POST /api/callback-deliveries/{event_id}/redeliver",
     toolset="messages",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
     open_world=True,
 )
 async def callback_redeliver(

@@ -6,7 +6,6 @@ from pydantic import Field
 
 from core.engine import Engine
 from core.identity import links
-from core.identity.tokens import Wanted
 from core.model import results
 from core.model.operation import Effect, Params
 from core.model.principal import Caller, Role
@@ -25,7 +24,7 @@ class LinkCreate(Params):
     http="POST /api/console/links",
     toolset="administration",
     effect=Effect.WRITE,
-    role=Role.USER,
+    role=Role.VIEWER,
     tool=False,
     gated=False,
     told_once=("code", "path"),
@@ -49,7 +48,7 @@ class SessionCreate(Params):
     http="",
     toolset="administration",
     effect=Effect.WRITE,
-    role=Role.USER,
+    role=Role.VIEWER,
     tool=False,
     gated=False,
     told_once=("token",),
@@ -63,12 +62,8 @@ async def console_session_create(
     Raises Unauthenticated for a code that was used or is over.
     """
     owner = engine.links.redeem(params.code) if params.code else caller
-    own = owner.principal
     seconds = await engine.tokens.left_seconds(owner, most=DAYS * 86_400)
-    wanted = Wanted(
-        "browser", own.username, own.role, list(own.tenants), seconds, own.platform, list(own.scopes), IDLE_HOURS * 3600
-    )
-    secret, _ = await engine.tokens.create(owner, wanted, "console_session_create")
+    secret, _ = await engine.tokens.derive(owner, "browser", seconds, "console_session_create", IDLE_HOURS * 3600)
     return {"token": secret, "seconds": seconds}
 
 
@@ -81,7 +76,7 @@ class SessionEnd(Params):
     http="",
     toolset="administration",
     effect=Effect.WRITE,
-    role=Role.USER,
+    role=Role.VIEWER,
     tool=False,
     gated=False,
 )

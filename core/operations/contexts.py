@@ -109,7 +109,7 @@ class ContextGet(Params):
     summary="Show which context values a job sees, and why.",
     http="GET /api/contexts/effective",
     toolset="contexts",
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def context_get(engine: Engine, caller: Caller, params: ContextGet) -> results.contexts.EffectiveContext:
     """Show the value of every key as a job in this place sees it, which level gives it, and which it `hides`.
@@ -146,7 +146,7 @@ class ContextList(Page, AtPlace):
     http="GET /api/contexts",
     toolset="contexts",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def context_list(
     engine: Engine, caller: Caller, params: ContextList
@@ -179,7 +179,7 @@ class ContextHistory(ContextList):
     http="GET /api/contexts/history",
     toolset="contexts",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def context_history(
     engine: Engine, caller: Caller, params: ContextHistory

@@ -21,7 +21,7 @@ class CredentialCheck(Params):
 
 
 @operation(
-    summary="Which credentials hold, and for whom.", http="", toolset="administration", tool=False, role=Role.USER
+    summary="Which credentials hold, and for whom.", http="", toolset="administration", tool=False, role=Role.VIEWER
 )
 async def credential_check(
     engine: Engine, caller: Caller, params: CredentialCheck

@@ -39,7 +39,7 @@ class DeadLetterList(_Of):
     toolset="letters",
     outline=LISTED,
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def dead_letter_list(engine: Engine, caller: Caller, params: DeadLetterList) -> results.letters.LetterList:
     """List dead letters, newest first, without their events. `box`: how many wait, and how many were dropped because
@@ -61,7 +61,7 @@ class DeadLetterGet(Params):
     http="GET /api/dead-letters/{id}",
     toolset="letters",
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def dead_letter_get(engine: Engine, caller: Caller, params: DeadLetterGet) -> results.letters.Letter:
     """Show a letter: where its event was refused, why, how often, and the event as it was at that step (the beginning
@@ -74,7 +74,7 @@ async def dead_letter_get(engine: Engine, caller: Caller, params: DeadLetterGet)
     http="GET /api/dead-letters/export",
     toolset="letters",
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def dead_letter_export(engine: Engine, caller: Caller, params: _Of) -> results.Page[results.letters.Letter]:
     """Letters with their events, oldest first, a page at a time."""
@@ -146,7 +146,7 @@ class DeadLetterReplay(_Which):
     http="POST /api/dead-letters/replay",
     toolset="letters",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
 )
 async def dead_letter_replay(
     engine: Engine, caller: Caller, params: DeadLetterReplay

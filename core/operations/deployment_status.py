@@ -30,7 +30,7 @@ class DeploymentGet(Params):
     http="GET /api/deployments/{name}",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def deployment_get(engine: Engine, caller: Caller, params: DeploymentGet) -> results.deployments.Deployment:
     """Show a deployment as it is now: state, since when, `conditions` that are false, values and `defaults` of those
@@ -84,7 +84,7 @@ class DeploymentList(Sorted):
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def deployment_list(
     engine: Engine, caller: Caller, params: DeploymentList
@@ -112,7 +112,7 @@ class DeploymentHistory(Page):
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def deployment_history(
     engine: Engine, caller: Caller, params: DeploymentHistory

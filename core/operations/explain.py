@@ -26,7 +26,7 @@ class Explain(Params):
     http="GET /api/explain/{kind}/{id}",
     toolset="session",
     outline=("state", "summary", "because", "next"),
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def explain(engine: Engine, caller: Caller, params: Explain) -> results.explaining.Explanation:
     """Tell why something is as it is: `because`, its causes by time (who applied what, which worker was lost and what

@@ -36,7 +36,7 @@ class InvocationGet(Params):
     http="GET /api/trigger-invocations/{invocation_id}",
     toolset="triggers",
     outline=RECORDED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def trigger_invocation_get(engine: Engine, caller: Caller, params: InvocationGet) -> results.triggers.Invocation:
     """Fetch an invocation: state, result and history of one run, and the deliveries of its callback.
@@ -81,7 +81,7 @@ class InvocationList(Page):
     http="GET /api/trigger-invocations",
     toolset="triggers",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def trigger_invocation_list(
     engine: Engine, caller: Caller, params: InvocationList
@@ -151,7 +151,7 @@ async def trigger_invocation_cancel(
     result.confirmed is false when the worker did not say within 10 s that it stopped.
     """
     id, record = await records.find(engine.pending, caller, params.invocation_id)
-    its_own = caller.principal.role is Role.ADMIN or record["caller"]["username"] == caller.username
+    its_own = caller.role.covers(Role.OPERATOR) or record["caller"]["username"] == caller.username
     if not its_own or not may_end_runs(caller.principal.scopes, record["trigger_slug"]):
         raise errors.Forbidden(
             f"{caller.username} did not start this run and may not end it.", hint="Ask an admin, or who started it."

@@ -42,7 +42,7 @@ class JobLog(Params):
     toolset="jobs",
     also_in=("deployments",),
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def job_log(engine: Engine, caller: Caller, params: JobLog) -> results.jobs.JobLog:
     """A job's last log lines, oldest first. To follow: `cursor` as `after`, with wait_seconds. Workers in
@@ -103,7 +103,7 @@ class LogSearch(Params):
     http="GET /api/logs",
     toolset="deployments",
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> results.jobs.FoundLines:
     """Search job logs, of gone jobs too. Unless `complete`, go on with `next_cursor`: nothing older than

@@ -24,7 +24,7 @@ class JobMetrics(Page):
     toolset="jobs",
     outline=LISTED,
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> results.Listing[results.jobs.JobMetrics]:
     """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, refused events,

@@ -28,7 +28,7 @@ class JobList(Sorted):
 
 
 @operation(
-    summary="List the jobs of this tenant.", http="GET /api/jobs", toolset="jobs", outline=LISTED, role=Role.USER
+    summary="List the jobs of this tenant.", http="GET /api/jobs", toolset="jobs", outline=LISTED, role=Role.VIEWER
 )
 async def job_list(engine: Engine, caller: Caller, params: JobList) -> results.Listing[results.jobs.JobItem]:
     """List jobs with version, draft revision, where each runs, and its state; managed ones belong to a deployment."""
@@ -60,7 +60,7 @@ class JobGet(Params):
     http="GET /api/jobs/{name}",
     toolset="jobs",
     also_in=("deployments",),
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def job_get(engine: Engine, caller: Caller, params: JobGet) -> results.jobs.Job:
     """Show a job: document, versions, draft, workloads with reason, metrics, false `conditions`, last failure, log.
@@ -120,7 +120,7 @@ class JobValidate(Params):
     summary="Check a job document without staging it.",
     http="POST /api/jobs/validate",
     toolset="jobs",
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> results.jobs.JobChecked:
     """Check a job document: every fault at once, each with its place and what is allowed there."""

@@ -44,7 +44,7 @@ class KvNamespaces(InPages):
     http="GET /api/kv",
     toolset="kv",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def kv_namespaces(engine: Engine, caller: Caller, params: KvNamespaces) -> results.kv.KvNamespaces:
     """List the KV namespaces of this tenant that hold values, sets or queue items, each with its queue.
@@ -71,7 +71,7 @@ class KvList(InNamespace, InPages):
     http="GET /api/kv/keys",
     toolset="kv",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def kv_list(engine: Engine, caller: Caller, params: KvList) -> results.Page[results.kv.KvEntry]:
     """List the values of a namespace by key: key, the beginning of the value, size, revision, expires_at.
@@ -89,7 +89,7 @@ class InKey(InNamespace):
     """The key."""
 
 
-@operation(summary="Show the value, and the set, of a key.", http="GET /api/kv/value", toolset="kv", role=Role.USER)
+@operation(summary="Show the value, and the set, of a key.", http="GET /api/kv/value", toolset="kv", role=Role.VIEWER)
 async def kv_get(engine: Engine, caller: Caller, params: InKey) -> results.kv.KvValue:
     """Show one key: value (text that is no JSON as text), revision, expires_at, and the members of its set."""
     space = _space(engine, caller, params.namespace)
@@ -175,7 +175,11 @@ class KvWatch(InNamespace):
 
 
 @operation(
-    summary="Follow the keys of a KV namespace.", http="GET /api/kv/watch", toolset="kv", offline=False, role=Role.USER
+    summary="Follow the keys of a KV namespace.",
+    http="GET /api/kv/watch",
+    toolset="kv",
+    offline=False,
+    role=Role.VIEWER,
 )
 async def kv_watch(engine: Engine, caller: Caller, params: KvWatch) -> results.kv.KvChanges:
     """Follow values as they change: first those that are there (the first 1,000), then each key that changed since
@@ -196,7 +200,7 @@ class KvQueue(InNamespace):
     """How many dead items to show."""
 
 
-@operation(summary="Show the work queue of a namespace.", http="GET /api/kv/queue", toolset="kv", role=Role.USER)
+@operation(summary="Show the work queue of a namespace.", http="GET /api/kv/queue", toolset="kv", role=Role.VIEWER)
 async def kv_queue(engine: Engine, caller: Caller, params: KvQueue) -> results.kv.KvQueue:
     """Show a queue: depth (items that wait), leased, dead, and the oldest dead items with their attempts."""
     space = _space(engine, caller, params.namespace)

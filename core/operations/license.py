@@ -20,7 +20,7 @@ class LicenseShow(Params):
     http="GET /api/license/show",
     toolset="administration",
     tool=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def license_show(engine: Engine, caller: Caller, params: LicenseShow) -> license.LicenseShown:
     """Show the license in force: edition, features, limits, until when, and why it is not what was expected."""

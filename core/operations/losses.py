@@ -36,7 +36,7 @@ class CallPreview(Params):
     toolset="administration",
     tool=False,
     max_bytes=MAX_BYTES,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def call_preview(engine: Engine, caller: Caller, params: CallPreview) -> results.engine.CallPreview:
     """What a user is asked before a call: {effect, refused, loss: {question, text, where, yes, mark, pinned}}.

@@ -43,7 +43,7 @@ class MessageSearch(Page):
     http="GET /api/messages",
     toolset="messages",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def message_search(engine: Engine, caller: Caller, params: MessageSearch) -> results.messages.MessageList:
     """Search the messages of the bus, newest first, by what they are, whom they are about, text and time.
@@ -73,7 +73,7 @@ class JobNotifications(Page):
     http="GET /api/jobs/notifications",
     toolset="messages",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def job_notifications_recent(
     engine: Engine, caller: Caller, params: JobNotifications

@@ -29,7 +29,7 @@ class PaletteGet(Page):
     http="GET /api/palette",
     toolset="workflows",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def palette_get(engine: Engine, caller: Caller, params: PaletteGet) -> results.catalog.Palette:
     """Show what a workflow can be built of: what the language has (`builtins`, on the first page without a query or

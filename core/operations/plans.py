@@ -175,7 +175,7 @@ class PlanGet(Params):
     http="GET /api/plans/{plan_id}",
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def plan_get(engine: Engine, caller: Caller, params: PlanGet) -> results.plans.SavedPlan:
     """Show a saved plan as it was made: all its changes, a page at a time, and its state."""
@@ -199,7 +199,7 @@ class PlanList(Page):
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> results.Listing[results.plans.PlanItem]:
     """List the plans with who made them and their state; one that is over is kept for seven days."""

@@ -30,7 +30,7 @@ class CatalogPortals(Params):
     toolset="workflows",
     feature=Feature.PORTAL,
     open_world=True,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def catalog_portals(
     engine: Engine, caller: Caller, params: CatalogPortals

@@ -40,7 +40,7 @@ class DeploymentReconcile(Params):
     toolset="deployments",
     feature=Feature.DEPLOYMENTS,
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
     idempotent=True,
 )
 async def deployment_reconcile(

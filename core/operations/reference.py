@@ -30,7 +30,10 @@ class DslReference(Params):
 
 
 @operation(
-    summary="Look up the job language: components, keys, examples.", http="GET /api/dsl", toolset="jobs", role=Role.USER
+    summary="Look up the job language: components, keys, examples.",
+    http="GET /api/dsl",
+    toolset="jobs",
+    role=Role.VIEWER,
 )
 async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) -> results.catalog.LanguageReference:
     """Look up how jobs are written. Without arguments: all names. query searches; kind and name show one entry.
@@ -65,7 +68,7 @@ class SchemaGet(Params):
     http="GET /api/schemas/{kind}",
     toolset="jobs",
     tool=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def schema_get(engine: Engine, caller: Caller, params: SchemaGet) -> results.JsonObject:
     """The JSON Schema (2020-12) by which an editor completes and checks documents of that kind."""

@@ -42,7 +42,7 @@ class CallOnce(Params):
     tool=False,
     max_bytes=MAX_BYTES,
     offline=True,
-    role=Role.USER,
+    role=Role.VIEWER,
     idempotent=True,
     gated=False,
 )

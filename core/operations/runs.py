@@ -41,7 +41,7 @@ class RunList(Page):
     toolset="jobs",
     outline=LISTED,
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def run_list(engine: Engine, caller: Caller, params: RunList) -> results.runs.RunList:
     """List runs of jobs. Runs in a row that found nothing to do are one item with a `count`; of those that messages
@@ -92,7 +92,7 @@ class RunGet(Params):
     http="GET /api/runs/{run_id}",
     toolset="jobs",
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def run_get(engine: Engine, caller: Caller, params: RunGet) -> results.runs.RunShown:
     """One run of a job, with the call that finds what it wrote to the log (`next`)."""
@@ -127,7 +127,7 @@ class RunCancel(Params):
     http="POST /api/runs/{run_id}/cancel",
     toolset="jobs",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
     idempotent=True,
 )
 async def run_cancel(engine: Engine, caller: Caller, params: RunCancel) -> results.runs.Run:

@@ -21,7 +21,7 @@ class ScheduleList(Sorted):
 
 
 @operation(
-    summary="List the schedules.", http="GET /api/schedules", toolset="schedules", outline=LISTED, role=Role.USER
+    summary="List the schedules.", http="GET /api/schedules", toolset="schedules", outline=LISTED, role=Role.VIEWER
 )
 async def schedule_list(engine: Engine, caller: Caller, params: ScheduleList) -> results.Listing[results.runs.Schedule]:
     """List the jobs that run by an interval or cron: when next, when last, how many firings were missed or skipped, and
@@ -42,7 +42,7 @@ class ScheduleGet(ScheduleNamed):
     summary="Show one schedule: the next firings, the last runs, what was missed.",
     http="GET /api/schedules/{name}",
     toolset="schedules",
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def schedule_get(engine: Engine, caller: Caller, params: ScheduleGet) -> results.runs.ScheduleShown:
     """Show when a job fires: the next five times in the zone of the schedule, the last ten runs (`runs`; run_get
@@ -63,7 +63,7 @@ class JobRunNow(ScheduleNamed):
     http="POST /api/schedules/{name}/run",
     toolset="schedules",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
 )
 async def job_run_now(engine: Engine, caller: Caller, params: JobRunNow) -> results.runs.RunAsked:
     """Run a scheduled job once now, also while its schedule is paused; its next firing stays as it is. It is run behind
@@ -94,7 +94,7 @@ class SchedulePause(ScheduleNamed):
     http="POST /api/schedules/{name}/pause",
     toolset="schedules",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
     idempotent=True,
 )
 async def schedule_pause(engine: Engine, caller: Caller, params: SchedulePause) -> results.runs.Schedule:
@@ -114,7 +114,7 @@ class ScheduleResume(ScheduleNamed):
     http="POST /api/schedules/{name}/resume",
     toolset="schedules",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
     idempotent=True,
 )
 async def schedule_resume(engine: Engine, caller: Caller, params: ScheduleResume) -> results.runs.ScheduleResumed:
@@ -138,7 +138,7 @@ class ScheduleBackfill(ScheduleNamed):
     http="POST /api/schedules/{name}/backfill",
     toolset="schedules",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
 )
 async def schedule_backfill(engine: Engine, caller: Caller, params: ScheduleBackfill) -> results.runs.Backfill:
     """Run a job for each time of its schedule in a stretch that is past, at most 500, one run after the other; what is

@@ -30,7 +30,7 @@ class SeriesGet(Params):
     http="GET /api/series",
     toolset="jobs",
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def series_get(engine: Engine, caller: Caller, params: SeriesGet) -> results.engine.Series:
     """Rates by the second, from slot to slot of `step_seconds`, and the largest lag of each; null where nothing is

@@ -30,7 +30,7 @@ class TenantMetrics(Params):
     toolset="jobs",
     tool=False,
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def tenant_metrics(engine: Engine, caller: Caller, params: TenantMetrics) -> results.engine.Measures:
     """Families of samples as in the Prometheus text format, which `/metrics` shows besides what job_metrics says: how

@@ -9,7 +9,7 @@ from pydantic import Field
 from core import clock, errors
 from core.admission import in_tenant
 from core.engine import Engine
-from core.identity import tokens
+from core.identity import outside, tokens
 from core.model import results
 from core.model import scopes as limits
 from core.model.operation import Effect, Loss, Params
@@ -27,7 +27,7 @@ class TokenCreate(Params):
     username: str = Field(min_length=1, max_length=100)
     """The user that it stands for: lower-case letters, digits and . _ @ + -, so that no name looks like another one."""
     role: Role = Role.USER
-    """What it may do: admin or user."""
+    """What it may do: viewer, user, operator or admin."""
     tenants: list[str] = Field(default_factory=lambda: ["default"], min_length=1, max_length=50)
     """The tenants that it may act in."""
     expires_in_seconds: int | None = Field(default=None, ge=60, le=10 * 365 * 86_400)
@@ -127,7 +127,7 @@ class TokenMint(Params):
     toolset="administration",
     effect=Effect.WRITE,
     offline=True,
-    role=Role.USER,
+    role=Role.VIEWER,
     tool=False,
     gated=False,
     told_once=("access_token",),
@@ -156,7 +156,7 @@ class WhoAmI(Params):
     summary="Tell who this session is: user, role, tenants, scopes.",
     http="GET /api/auth/whoami",
     toolset="administration",
-    role=Role.USER,
+    role=Role.VIEWER,
     tool=False,
 )
 async def whoami(engine: Engine, caller: Caller, params: WhoAmI) -> results.identity.WhoAmI:
@@ -164,7 +164,7 @@ async def whoami(engine: Engine, caller: Caller, params: WhoAmI) -> results.iden
     principal = caller.principal
     return {
         "username": principal.username,
-        "role": principal.role,
+        "role": caller.role,
         "tenant": caller.tenant,
         "tenants": list(principal.tenants),
         "platform": principal.platform,
@@ -176,16 +176,35 @@ class TokenVerify(Params):
     token: str = Field(max_length=4096)
 
 
-@operation(summary="Who a token stands for.", http="", toolset="administration", tool=False, role=Role.USER)
+@operation(summary="Who a token stands for.", http="", toolset="administration", tool=False, role=Role.VIEWER)
 async def token_verify(engine: Engine, caller: Caller, params: TokenVerify) -> results.identity.TokenVerified:
     """The principal behind an API key or a JWT, and when it ends; for the HTTP door only.
 
     Raises Unauthenticated for an unknown, expired or revoked one, with one and the same message.
     """
+    if engine.outside.takes(params.token):
+        return _outsider(await engine.outside.verify(params.token))
     found = await engine.tokens.verify(params.token)
     return {
         **tokens.rights(found.row),
         "credential": found.row["id"],
         "minted": found.minted,
+        "mcp_only": found.mcp_only,
+        "ends_in_seconds": found.seconds,
+    }
+
+
+def _outsider(found: outside.Outsider) -> results.identity.TokenVerified:
+    """Whom an access token of the provider stands for; it is no token of ours, so none is named."""
+    return {
+        "username": found.username,
+        "role": found.rights.role,
+        "tenants": list(found.rights.tenants),
+        "platform": found.rights.platform,
+        "scopes": list(found.scopes),
+        "roles": dict(found.rights.roles),
+        "credential": "",
+        "minted": True,
+        "mcp_only": True,
         "ends_in_seconds": found.seconds,
     }

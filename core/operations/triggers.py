@@ -44,7 +44,7 @@ class TriggerList(Sorted):
     http="GET /api/triggers",
     toolset="triggers",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def trigger_list(
     engine: Engine, caller: Caller, params: TriggerList
@@ -74,6 +74,8 @@ def _on_surface(trigger: Trigger, surface: str, caller: Caller) -> bool:
     publication = trigger.definition.publication
     if surface == "mcp":
         return publication.mcp
+    if caller.role is Role.OPERATOR:
+        return publication.ui_admin or publication.ui_user
     return publication.ui_admin if caller.is_admin else publication.ui_user
 
 
@@ -95,7 +97,7 @@ class TriggerGet(TriggerRef):
     summary="Show one trigger with its schema and defaults.",
     http="GET /api/triggers/{slug}",
     toolset="triggers",
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def trigger_get(engine: Engine, caller: Caller, params: TriggerGet) -> results.triggers.Trigger:
     """Show a trigger: its whole definition, who made it, its revisions, and what differs between two of them."""
@@ -277,7 +279,7 @@ class TriggerTools(Params):
     http="GET /api/mcp/trigger-tools",
     toolset="triggers",
     tool=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def trigger_tools(engine: Engine, caller: Caller, params: TriggerTools) -> results.triggers.TriggerTools:
     """The dynamic tools of an MCP session: {version, tools}; version changes when any trigger does."""

@@ -22,7 +22,7 @@ class UsageGet(Params):
     http="GET /api/usage",
     toolset="administration",
     tool=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def usage_get(engine: Engine, caller: Caller, params: UsageGet) -> results.engine.UsageList:
     """What the invocations of this tenant, those of this user in it, and its KV store take, in records and bytes:

@@ -30,7 +30,7 @@ class WorkerGroupList(Sorted):
     toolset="workers",
     outline=LISTED,
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def worker_group_list(
     engine: Engine, caller: Caller, params: WorkerGroupList
@@ -51,7 +51,7 @@ class WorkerGroupGet(Params):
     http="GET /api/worker-groups/{name}",
     toolset="workers",
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def worker_group_get(engine: Engine, caller: Caller, params: WorkerGroupGet) -> results.workers.WorkerGroupShown:
     """Show a worker group: labels, slots, its workers, and what is placed in it (of this tenant)."""

@@ -31,7 +31,7 @@ class WorkerList(Sorted):
     toolset="workers",
     outline=LISTED,
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def worker_list(engine: Engine, caller: Caller, params: WorkerList) -> results.Listing[results.workers.Worker]:
     """List the workers whose groups admit this tenant: group, state, process id, slots, labels, how many jobs each
@@ -60,7 +60,7 @@ class WorkerGet(Params):
     http="GET /api/workers/{name}",
     toolset="workers",
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def worker_get(engine: Engine, caller: Caller, params: WorkerGet) -> results.workers.WorkerShown:
     """Show a worker: what it reports of itself now (memory, loop lag, channels) and this tenant's jobs on it with
@@ -123,7 +123,7 @@ class WorkerDrain(Params):
     http="POST /api/workers/{name}/drain",
     toolset="workers",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
     platform=True,
     idempotent=True,
 )
@@ -144,7 +144,7 @@ class WorkerResume(Params):
     http="POST /api/workers/{name}/resume",
     toolset="workers",
     effect=Effect.WRITE,
-    role=Role.ADMIN,
+    role=Role.OPERATOR,
     platform=True,
     idempotent=True,
 )

@@ -39,7 +39,7 @@ class WorkflowList(Sorted):
     http="GET /api/workflows",
     toolset="workflows",
     outline=LISTED,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def workflow_list(
     engine: Engine, caller: Caller, params: WorkflowList
@@ -74,7 +74,7 @@ class WorkflowGet(Params):
     summary="Show a workflow, perspective or blueprint.",
     http="GET /api/workflows/{slug}",
     toolset="workflows",
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> results.workflows.Workflow:
     """Show a document: its graph, versions and wizard fields; of a draft also its revision and every fault."""
@@ -142,7 +142,7 @@ class WorkflowValidate(Params):
     http="POST /api/workflows/validate",
     toolset="workflows",
     outline=("valid", "errors", "warnings"),
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def workflow_validate(
     engine: Engine, caller: Caller, params: WorkflowValidate
@@ -190,7 +190,7 @@ class WorkflowDiff(Params):
     summary="Show what differs between two versions of a workflow.",
     http="GET /api/workflows/{slug}/diff",
     toolset="workflows",
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def workflow_diff(engine: Engine, caller: Caller, params: WorkflowDiff) -> results.workflows.WorkflowDiff:
     """Compare two versions, or the newest one with the draft: steps, channels, parameters, each before and after."""

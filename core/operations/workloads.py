@@ -40,7 +40,7 @@ class WorkloadList(Sorted):
     toolset="jobs",
     outline=LISTED,
     offline=False,
-    role=Role.USER,
+    role=Role.VIEWER,
 )
 async def workload_list(
     engine: Engine, caller: Caller, params: WorkloadList

@@ -18,6 +18,7 @@ SQL there is. Reading order: database -> migrations -> run_commits -> invocation
                 edit one draft; gitops
     contexts    with variables, secrets
     kv          values of jobs; kv_usage
+    logins      people and their sign-ins; role_bindings; service_accounts; mcp_grants
     tokens      API keys; audit: who did what; replays: idempotency keys of writes over HTTP; activity: of MCP sessions
     copies      of open databases, for backups
     home        whose database this is; license; inspection: a look without owning it

@@ -39,7 +39,7 @@ def row(id: int, caller: Caller, operation: str, target: str, decision: str = "a
         id,
         caller.tenant,
         principal.username,
-        principal.role.value,
+        caller.role.value,
         caller.surface.value,
         operation,
         decision,

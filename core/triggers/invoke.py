@@ -113,7 +113,7 @@ class Invoker:
             raise errors.NotFound(trigger.inactivity, hint="An admin can make it active again with trigger_revise.")
         if not trigger.invokable_by(caller):
             raise errors.Forbidden(
-                f"The policy of trigger {trigger.slug} does not let the role {caller.principal.role.value} invoke it.",
+                f"The policy of trigger {trigger.slug} does not let the role {caller.role.value} invoke it.",
                 hint="Ask an admin to revise its invoke_policy.",
             )
         merged = {**definition.default_params, **params} if definition.default_params else params
@@ -194,7 +194,7 @@ class Invoker:
             state="",
             surface=surface,
             username=caller.username,
-            role=caller.principal.role.value,
+            role=caller.role.value,
             params=text.decode(),
             idempotency_key=options.idempotency_key,
             requested_at_ns=now,

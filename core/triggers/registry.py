@@ -20,7 +20,7 @@ from core import clock, errors
 from core.errors import Problem
 from core.model import invocation
 from core.model.operation import compact, schema_problems
-from core.model.principal import DEFAULT_TENANT, PLATFORM, Caller
+from core.model.principal import DEFAULT_TENANT, PLATFORM, Caller, Role
 from core.model.scopes import may_invoke
 from core.model.trigger import (
     MCP_SLUG,
@@ -98,8 +98,16 @@ class Trigger:
         return f"Trigger {self.slug} was deactivated by {self.deactivated_by} at {clock.iso(self.deactivated_at_ns)}."
 
     def invokable_by(self, caller: Caller) -> bool:
-        policy = self.definition.invoke_policy
-        allowed = policy.allow_admin if caller.is_admin else policy.allow_user
+        policy, role = self.definition.invoke_policy, caller.principal.role_in(self.tenant)
+        match role:
+            case Role.ADMIN:
+                allowed = policy.allow_admin
+            case Role.OPERATOR:
+                allowed = policy.allow_admin or policy.allow_user
+            case Role.USER:
+                allowed = policy.allow_user
+            case Role.VIEWER:
+                allowed = False
         return self.active and allowed and may_invoke(caller.principal.scopes, self.slug)
 
     def present(self) -> triggers.TriggerNow:

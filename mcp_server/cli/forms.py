@@ -27,6 +27,8 @@ _CALLBACK = (
 _RUN_ENDS = Argument("wait", "number", "How many seconds to wait for the end; the run goes on.", default=WAIT_SECONDS)
 _MCP = "Serve MCP (the same as sluice-mcp), or connect an MCP client."
 _BADLY = ("failed", "timed_out", "canceled")
+_BINDING = "id kind name tenant role platform created_by created_at issuer"
+_ACCOUNT = "name tenant roles keys description created_by created_at"
 _GROUP = "name workers online slots capacity jobs tenants labels"
 
 
@@ -452,7 +454,23 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             empty="There are no tokens.",
         ),
         "token_revoke": Form("token revoke {id}"),
+        "role_binding_create": Form(
+            "role bind {role}",
+            flags={"tenant": "--in"},
+            columns=_BINDING,
+        ),
+        "role_binding_list": Form(
+            "role list", columns=_BINDING, empty="There are no role bindings: nobody can sign in with a provider."
+        ),
+        "role_binding_delete": Form("role unbind {id}"),
+        "service_account_create": Form("service-account create {name}", columns=_ACCOUNT),
+        "service_account_list": Form("service-account list", columns=_ACCOUNT, empty="There are no service accounts."),
+        "service_account_delete": Form("service-account delete {name}"),
+        "service_account_key_create": Form(
+            "service-account key {name}", shows="tokens:created", flags={"scopes": "--scope"}
+        ),
         "token_mint": Form("login", by="login:login", about="Log in to a remote engine with an API key, for a while."),
+        "login_device_approve": Form("approve-login {user_code}"),
         "console_link_create": Form(
             "console", by="console:console", about="Open the console in a browser, signed in as you."
         ),

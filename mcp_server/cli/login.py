@@ -26,27 +26,27 @@ async def login(
     api_key_file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     common: connect.Common = connect.DEFAULTS,
 ) -> int:
-    """Mint a token from an API key and keep it for this address and profile. The key itself is not kept.
+    """Log in to a remote engine for this address and profile: in a browser, or with an API key, which is not kept.
+
+    With a key a token is minted from it. Without one a code is shown, and whoever is signed in to the console of that
+    engine lets it in.
 
     Parameters
     ----------
     engine_url
         The address of the engine; --url when left out.
     api_key_file
-        The file that holds the API key; - reads it from standard input. Without it --api-key (SLUICE_API_KEY) counts.
+        The file that holds the API key; - reads it from standard input. Without it --api-key (SLUICE_API_KEY) counts,
+        and without that one a browser.
     """
-    from mcp_server import remote
+    from mcp_server import device, remote
 
     url = _address(engine_url, common)
     key = _key(api_key_file) if api_key_file is not None else common.api_key
-    if not key:
-        raise errors.InvalidParams(
-            "There is no API key to log in with.", hint=f"sluice login {url} --api-key-file FILE, or - for stdin."
-        )
     ttl = common.ttl or DEFAULT_TTL_SECONDS
-    wanted = replace(common, url=url, jwt=None, api_key=key, ttl=ttl).target()
+    wanted = replace(common, url=url, jwt=None, api_key=key or None, ttl=ttl).target()
     assert wanted is not None
-    made = await remote.mint(wanted)
+    made = await (remote.mint(wanted) if key else device.sign_in(wanted, _ask))
     expires = clock.from_datetime(datetime.fromisoformat(made["expires_at"]))
     path = logins.save(logins.Login(url, common.profile, made["access_token"], made["username"], expires))
     result = {
@@ -82,6 +82,11 @@ async def logout(
     else:
         render.text(f"Forgot {gone} login{'' if gone == 1 else 's'}." if gone else "There was no such login.")
     return 0
+
+
+def _ask(url: str, code: str) -> None:
+    connect.note(f"Open {url}")
+    connect.note(f"and let in the program that shows {code}. It waits for five minutes.")
 
 
 def _address(given: str | None, common: connect.Common) -> str:

@@ -40,6 +40,8 @@ GROUPS = {
     "secret": "Set and rotate secrets for jobs (never shown).",
     "variable": "Set dynamic variables, ${dyn|NAME} in jobs.",
     "token": "Make and revoke API tokens.",
+    "role": "Bind roles to groups and people of a provider, and to service accounts.",
+    "service-account": "Make accounts of programs, and API keys of these.",
     "license": "See and install the license.",
     "service": "Run the engine as a service of this machine (systemd).",
 }

@@ -95,7 +95,10 @@ MEANT = {
     # who, and what is secret
     "auth": "login, whoami, token list",
     "signin": "login",
-    "user": "whoami, token list",
+    "user": "whoami, token list, role list",
+    "roles": "role list",
+    "bind": "role bind",
+    "grant": "role bind",
     "password": "secret set",
     "vars": "variable list, context list",
     "values": "context list",

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
@@ -20,7 +21,7 @@ from core.settings import Serve, Settings
 from mcp_server import attach, limits, live, loopback, session
 from mcp_server.cli import connect, signals
 from mcp_server.cli import console as links
-from mcp_server.http import app, console, forwarded, serving
+from mcp_server.http import app, console, forwarded, oauth, serving
 from mcp_server.http import auth as identities
 from mcp_server.service import notify, watch
 
@@ -149,20 +150,24 @@ async def serve(
             answers = live.Live(limits.of(settings), connections=visitors.most)
             # The host's own name is one that nobody else's DNS can point here, so it is no way of rebinding.
             own = () if loopback.is_loopback(wanted.host) else (wanted.host, socket.gethostname().lower())
-            hosts = (*wanted.allow_host, *own)
+            public = urlsplit(settings.public_url).hostname
+            hosts = (*wanted.allow_host, *own, *((public,) if public else ()))
             served = app.create(
                 engine,
                 authenticator,
                 rooms=lambda: [visitors, *engine.rooms()],
                 hosts=hosts,
                 origins=wanted.allow_origin,
-                mcp=_mcp(engine, authenticator, wanted, hosts, local, answers),
+                mcp=_mcp(engine, authenticator, wanted, hosts, local, answers, settings.public_url),
                 live=answers,
                 connections=visitors.most,
                 proxies=forwarded.Proxies(settings.trusted_proxies),
                 shares=forwarded.Shares(
                     visitors.most_per_address, lambda share: visitors.count(accepting.Reason.ADDRESS, share)
                 ),
+                public_url=settings.public_url,
+                mcp_writes=wanted.allow_write,
+                authorization_server=settings.oidc_issuer if settings.mcp_auth == "external" else "",
                 trouble=engine.trouble,
                 readiness=watching.readiness,
                 meet=engine.meet,
@@ -291,6 +296,7 @@ def _mcp(
     hosts: tuple[str, ...],
     local: principal.Caller,
     answers: live.Live,
+    public_url: str,
 ) -> Any:
     """The MCP application over the same engine; each request acts as its bearer."""
     from mcp_server import server
@@ -308,7 +314,13 @@ def _mcp(
         toolsets=wanted.toolsets or session.DEFAULT_TOOLSETS,
     )
     return server.http_app(
-        open_session, options, authenticate=authenticate, host=wanted.host, allowed_hosts=hosts, live=answers
+        open_session,
+        options,
+        authenticate=authenticate,
+        host=wanted.host,
+        allowed_hosts=hosts,
+        live=answers,
+        needed=oauth.needed(engine.operations, public_url) if public_url else None,
     )
 
 

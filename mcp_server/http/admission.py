@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core import errors
+from core.external.line import PATH
 from mcp_server import loopback
-from mcp_server.http import auth, cookies, problems, sockets
+from mcp_server.http import auth, cookies, problems
 from mcp_server.http.arriving import Arriving, Body
 from mcp_server.http.forwarded import Proxies, Shares
 
@@ -25,11 +26,38 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_MCP_BODY_BYTES = 4 * 1024 * 1024
 MAX_GITOPS_BODY_BYTES = 8 * 1024 * 1024  # what Operation.max_bytes of its operations says
 SIGN_IN, SIGN_OUT = "/api/console/sign-in", "/api/console/sign-out"
+LOGIN = "/api/login"  # to the provider, and what comes of it
+LOGIN_CALLBACK, LOGIN_END, LOGIN_METHODS = LOGIN + "/callback", LOGIN + "/logout", LOGIN + "/methods"
+LOGIN_DEVICE, LOGIN_DEVICE_POLL = LOGIN + "/device", LOGIN + "/device/token"
+AUTHORIZE, TOKEN, REVOKE = "/oauth/authorize", "/oauth/token", "/oauth/revoke"  # of MCP hosts
+SERVER_METADATA = "/.well-known/oauth-authorization-server"
+RESOURCES = "/.well-known/oauth-protected-resource"
 CONSOLE = "/console/"  # the files of the console; they are alike for everybody, and hold nothing of this installation
 VIEWER = "/api/docs"  # a page of the same kind
 SITE = "/docs/"  # the documentation, which is alike for everybody too
 OPEN_PATHS = frozenset(
-    {"/health", "/ready", "/api/openapi.json", VIEWER, "/", CONSOLE.rstrip("/"), SITE.rstrip("/"), SIGN_IN}
+    {
+        LOGIN,
+        LOGIN_CALLBACK,
+        LOGIN_END,
+        LOGIN_METHODS,
+        LOGIN_DEVICE,
+        AUTHORIZE,
+        TOKEN,
+        REVOKE,
+        SERVER_METADATA,
+        RESOURCES,
+        RESOURCES + "/mcp",
+        LOGIN_DEVICE_POLL,
+        "/health",
+        "/ready",
+        "/api/openapi.json",
+        VIEWER,
+        "/",
+        CONSOLE.rstrip("/"),
+        SITE.rstrip("/"),
+        SIGN_IN,
+    }
 )
 MCP_PATH = "/mcp"
 GITOPS_PATH = "/api/gitops/"
@@ -51,7 +79,7 @@ class Admission:
     The body of one is read when it is known whose it is, within what one user may have on its way (`arriving`).
     `hosts` are the names (without port) that this server answers to; `origins` are the web origins, other than the
     server's own, that may call it. What trusted `proxies` hand on is their clients', of which each has its share of
-    what is under way.
+    what is under way. `challenge` is what a 401 of /mcp says in WWW-Authenticate.
     """
 
     def __init__(
@@ -64,10 +92,12 @@ class Admission:
         arriving: Arriving | None = None,
         proxies: Proxies | None = None,
         shares: Shares | None = None,
-        workers: sockets.Workers | None = None,
+        workers: App | None = None,
+        challenge: str = "",
     ) -> None:
         self._app = app
         self._workers = workers
+        self._challenge = challenge
         self._proxies = Proxies() if proxies is None else proxies
         self._shares = Shares() if shares is None else shares
         self._arriving = Arriving() if arriving is None else arriving
@@ -101,11 +131,11 @@ class Admission:
         refusal = self._refuse_host(scope["headers"])
         if refusal is None and any(name == b"origin" for name, _ in scope["headers"]):
             refusal = 403, errors.Forbidden("Web pages are no workers.")
-        if refusal is None and (self._workers is None or scope["path"] != sockets.PATH):
+        if refusal is None and (self._workers is None or scope["path"] != PATH):
             refusal = 404, errors.NotFound("There is no WebSocket here.")
         if refusal is not None:
             await receive()  # websocket.connect
-            await sockets.refuse(send, *refusal)
+            await problems.refuse_socket(send, *refusal)
             return
         assert self._workers is not None
         await self._workers(scope, receive, send)
@@ -124,6 +154,8 @@ class Admission:
                     _no_credentials_in(scope.get("query_string", b""))
                     shown = _value(headers, b"authorization") or cookies.bearer(scope, headers)
                     identity = await self._authenticator.principal(shown, client)
+                    if identity.mcp_only and scope["path"] != MCP_PATH:
+                        raise errors.Unauthenticated("This token is for /mcp, and for nothing else here.")
                     scope[PRINCIPAL] = identity
                     who = identity.tenants, identity.username
                 if coming:
@@ -144,7 +176,9 @@ class Admission:
                 body.close()
         if refusal is not None:
             status, fault = refusal
-            await problems.response(fault, status)(scope, receive, send)
+            told = {"www-authenticate": self._challenge} if status == 401 and scope["path"] == MCP_PATH else {}
+            told = {name: value for name, value in told.items() if value}
+            await problems.response(fault, status, told)(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)

@@ -34,11 +34,13 @@ from mcp_server.http import (
     exposition,
     forwarded,
     metrics,
+    oauth,
     openapi,
     pictures,
     problems,
     routes,
     sessions,
+    signing_in,
     site,
     sockets,
     streams,
@@ -64,6 +66,9 @@ def create(
     proxies: forwarded.Proxies | None = None,
     shares: forwarded.Shares | None = None,
     meet: sockets.Meet | None = None,
+    public_url: str = "",
+    mcp_writes: bool = True,
+    authorization_server: str = "",
 ) -> admission.Admission:
     """Build the ASGI application over an engine session. `rooms` are those whose connections /metrics counts.
 
@@ -72,6 +77,8 @@ def create(
     `trouble` tells /health what keeps the engine from its work, `readiness` /ready whether it takes any now.
     `proxies` are believed about whose requests they hand on, and `shares` counts those.
     `meet` works with workers of other machines that come to this server; without it none do.
+    `public_url` is by what others call it, and `mcp_writes` whether /mcp offers what changes something;
+    `authorization_server` is where MCP hosts are let in, when that is elsewhere.
     `live` is the registry of long answers that both share. Raises LookupError for a route that stands for no operation.
     """
     counts = metrics.Metrics()
@@ -103,6 +110,8 @@ def create(
         pictures.router(engine),
         sessions.router(engine, counts, live),
         browser.router(engine, authenticator),
+        signing_in.router(engine),
+        oauth.router(engine, authenticator, public_url, authorization_server),
         console.router(),
         site.router(),
     ):
@@ -166,6 +175,7 @@ def create(
         proxies=proxies,
         shares=shares,
         workers=None if meet is None else sockets.Workers(meet),
+        challenge=oauth.challenge(public_url, writes=mcp_writes) if public_url else "",
     )
 
 

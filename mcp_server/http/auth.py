@@ -130,8 +130,10 @@ class TokenAuth:
             tuple(found.get("tenants", ())),
             bool(found.get("platform", False)),
             tuple(found.get("scopes", ())),
+            principal.roles_of(found.get("roles")),
             str(found.get("credential", "")),
             bool(found.get("minted", False)),
+            bool(found.get("mcp_only", False)),
             None if left is None else self._now() + left,
         )
         if generation == self._generation:  # otherwise something was revoked while the engine looked

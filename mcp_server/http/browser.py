@@ -82,13 +82,5 @@ async def _given(request: Request) -> dict[str, str]:
 
 
 def _with_cookie(answer: Response, request: Request, value: str, seconds: int) -> Response:
-    answer.set_cookie(
-        cookies.name_of(request.scope),
-        value,
-        max_age=seconds,
-        path="/",
-        secure=request.scope.get("scheme") == "https",
-        httponly=True,
-        samesite="strict",
-    )
+    cookies.leave(answer, request.scope, value, seconds)
     return answer

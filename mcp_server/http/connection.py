@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from core import accepting
+from core.external.line import PATH
 from mcp_server.http import sockets
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -213,7 +214,7 @@ class Connection(HttpToolsProtocol):
 
     def _should_upgrade_to_ws(self) -> bool:
         """Only where there is a socket; everywhere else such a request is answered like others."""
-        return self.url.partition(b"?")[0] == sockets.PATH.encode()
+        return self.url.partition(b"?")[0] == PATH.encode()
 
     def handle_websocket_upgrade(self) -> None:
         self._whole()

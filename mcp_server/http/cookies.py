@@ -7,7 +7,9 @@ ours (Fetch Metadata, https://www.w3.org/TR/fetch-metadata/): SameSite does not 
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from typing import Any, Literal
+
+from starlette.responses import Response
 
 from core import errors
 
@@ -43,6 +45,26 @@ def bearer(scope: Scope, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
             hint="Open the console itself, or send 'Authorization: Bearer TOKEN'.",
         )
     return f"Bearer {found[0].decode('latin-1')}"
+
+
+def leave(
+    answer: Response,
+    scope: Scope,
+    value: str,
+    seconds: int,
+    same_site: Literal["strict", "lax"] = "strict",
+    name: str | None = None,
+) -> None:
+    """Have a browser keep a cookie for so many seconds, 0 to forget it; without a name it is the one of a session."""
+    answer.set_cookie(
+        name_of(scope) if name is None else name,
+        value,
+        max_age=seconds,
+        path="/",
+        secure=scope.get("scheme") == "https",
+        httponly=True,
+        samesite=same_site,
+    )
 
 
 def _of_our_page(scope: Scope, headers: dict[bytes, bytes]) -> bool:

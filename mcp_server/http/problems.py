@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
@@ -65,7 +66,17 @@ def response(error: errors.SluiceError, status: int | None = None, headers: dict
     code = status or status_of(error)
     sent = {**SAFE_HEADERS, **(headers or {})}
     if code == HTTPStatus.UNAUTHORIZED:
-        sent["www-authenticate"] = 'Bearer realm="sluice"'
+        sent.setdefault("www-authenticate", 'Bearer realm="sluice"')
     elif code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         sent["retry-after"] = str(max(1, int(error.details.get("retry_after_seconds", 1))))
     return Response(orjson.dumps(body(error, code), default=str), code, sent, MEDIA_TYPE)
+
+
+async def refuse_socket(
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]], status: int, error: errors.SluiceError
+) -> None:
+    """Answer a request for a WebSocket with an error, in place of one."""
+    body = f"{error.message} {error.hint}".strip().encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

@@ -12,15 +12,15 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from core import accepting, errors
-from core.external.line import LineBroken
+from core.external.line import SUBPROTOCOL, LineBroken
+from core.external.sealed import OVERHEAD_BYTES
 from core.external.tunnel import CHUNK_BYTES
-from core.external.websocket import MOST_BYTES, PATH, SUBPROTOCOL
+from mcp_server.http import problems
 
-__all__ = ["MOST_BYTES", "PATH", "Meet", "Socket", "Workers"]
+MOST_BYTES = CHUNK_BYTES + OVERHEAD_BYTES  # of one record
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-POLICY = 1008  # RFC 6455, 7.4.1
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -96,7 +96,9 @@ class Workers:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         if SUBPROTOCOL not in scope.get("subprotocols", ()):
-            await refuse(send, 400, errors.InvalidParams("Workers of this version speak another protocol here."))
+            await problems.refuse_socket(
+                send, 400, errors.InvalidParams("Workers of this version speak another protocol here.")
+            )
             return
         line = SocketLine(receive, send)
         try:
@@ -104,11 +106,3 @@ class Workers:
             await self._meet(line, str((scope.get("client") or ("",))[0]))
         except errors.SluiceError:
             await line.close()
-
-
-async def refuse(send: Send, status: int, error: errors.SluiceError) -> None:
-    """Answer an upgrade with an error, in place of a socket."""
-    body = f"{error.message} {error.hint}".strip().encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})

@@ -20,7 +20,7 @@ from core.engine import Engine
 from core.model.principal import Caller, Principal, Role, Surface
 from core.settings import Settings
 from mcp_server import attach, session
-from mcp_server.http import app, auth, serving
+from mcp_server.http import app, auth, oauth, serving
 from tests.engines import ADMIN, EXAMPLES, deploy
 
 TRIGGER = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())
@@ -151,7 +151,7 @@ async def target(home: Path, *, mcp: bool = False, **settings: Any) -> AsyncIter
         listener.close()
 
 
-def _mcp(way: session.EngineSession, authenticator: auth.Authenticator) -> Any:
+def _mcp(way: session.EngineSession, authenticator: auth.Authenticator, public_url: str = "") -> Any:
     """MCP at /mcp over the same engine, as `sluice serve` puts it there."""
     from mcp_server import server
 
@@ -164,7 +164,8 @@ def _mcp(way: session.EngineSession, authenticator: auth.Authenticator) -> Any:
 
     local = Caller(Principal("op", Role.ADMIN), surface=Surface.MCP)
     options = session.Options(caller=local, allow_write=True, toolsets=("all",))
-    return server.http_app(open_session, options, authenticate=authenticate, host="127.0.0.1")
+    needed = oauth.needed(way.operations, public_url) if public_url else None
+    return server.http_app(open_session, options, authenticate=authenticate, host="127.0.0.1", needed=needed)
 
 
 class _Shared:

@@ -49,6 +49,7 @@ PAGES = {
     "schedules": "page--generate",
     "schedules?view=calendar": "today",
     "schedules/page--generate": "Next firings",
+    "device?code=BBBB-BBBB": "Let a program in",
     "logs": "hello",
     "messages": "job-run-ended",
     "issues": "No event waits here.",

@@ -16,7 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from core.external.websocket import MOST_BYTES, PATH, SUBPROTOCOL
+from core.external.line import PATH, SUBPROTOCOL
+from core.external.websocket import MOST_BYTES
 from mcp_server.cli import codes, stage
 from mcp_server.http import serving
 from tests import waiting

@@ -26,6 +26,7 @@ GRANTS = st.builds(
     st.booleans(),
     st.frozensets(st.sampled_from(SCOPES), max_size=3),
     st.none() | st.integers(1, 5),
+    st.dictionaries(st.sampled_from(TENANTS[:2]), st.sampled_from(Role), max_size=2),
 )
 CALLS = [(op, arguments) for op in REGISTRY for arguments in ({}, {"slug": "x"}, {"slug": "y"})]
 
@@ -36,17 +37,17 @@ def may(grant: Grant, now: int) -> set[Any]:
         return set()
     caller = Caller(_principal(grant), "tenant-a")
     tenants = [tenant for tenant in ("tenant-a", "tenant-b", "tenant-c", PLATFORM) if caller.member_of(tenant)]
-    called = [
-        n
+    return {
+        (n, tenant)
+        for tenant in tenants
         for n, (op, arguments) in enumerate(CALLS)
-        if op.allows(grant.role) and scopes.permits(tuple(grant.scopes), op, arguments)
-    ]
-    return {(n, tenant) for n in called for tenant in tenants}
+        if op.allows(grant.role_in(tenant)) and scopes.permits(tuple(grant.scopes), op, arguments)
+    }
 
 
 def _principal(grant: Grant, **more: Any) -> Principal:
     tenants, limits = tuple(sorted(grant.tenants)), tuple(sorted(grant.scopes))
-    return Principal("ada", grant.role, tenants, grant.platform, limits, **more)
+    return Principal("ada", grant.role, tenants, grant.platform, limits, tuple(sorted(grant.roles.items())), **more)
 
 
 @given(GRANTS, GRANTS)

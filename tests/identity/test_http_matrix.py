@@ -40,8 +40,13 @@ OPEN = {("GET", "/health"), ("GET", "/ready"), ("GET", "/api/openapi.json")}
 _PAGES = {
     ("GET", path) for path in ("/", "/console", "/console/{name:path}", "/docs", "/docs/{name:path}", admission.VIEWER)
 }
-CONSOLE = {*_PAGES, ("POST", admission.SIGN_IN)}
-"""Open to everybody, and not alike each time; tests of their own: tests/attacks/test_browser.py."""
+_LOGIN = {
+    *(("GET", path) for path in (admission.LOGIN, admission.LOGIN_CALLBACK, admission.LOGIN_METHODS)),
+    *(("POST", path) for path in (admission.LOGIN_END, admission.LOGIN_DEVICE, admission.LOGIN_DEVICE_POLL)),
+}
+CONSOLE = {*_PAGES, ("POST", admission.SIGN_IN), *_LOGIN}
+"""Open to everybody, and not alike each time; tests of their own: tests/attacks/test_browser.py, test_signing_in.py and
+test_devices.py. Those of MCP hosts are there where the server has a public address: test_mcp_authorization.py."""
 PICTURES = {
     "/api/catalog/{type}/{slug}/graph.svg": "catalog_get",
     "/api/workflows/{slug}/graph.svg": "workflow_get",
@@ -62,7 +67,7 @@ WITH = ("user", "second", "other", "admin")
 MAKES = {
     # They make a thing of the caller's own tenant, whatever others call theirs; so the answer is not that of a gap.
     "console_link_create", "context_set", "job_put", "kv_set", "mcp_activity_record", "secret_set", "token_create",
-    "trigger_publish", "variable_set", "workflow_save_draft",
+    "trigger_publish", "variable_set", "workflow_save_draft", "service_account_create",
 }  # fmt: skip
 OWN = {"token_mint"}  # about the caller's own key
 SHARED = {"worker_get", "worker_group_get"}  # workers are there for every tenant; what they run is not
@@ -231,7 +236,7 @@ async def test_each_role_of_the_tenant_may_do_what_its_operation_says(row: Row, 
     with anyio.fail_after(20):
         admin, user, second = [await scene.send(who, request) for who in ("admin", "user", "second")]
     assert admin.status_code == (403 if operation.platform else 200 if reads else 422), admin.text
-    if operation.role is Role.ADMIN:
+    if operation.role in (Role.OPERATOR, Role.ADMIN):
         assert (user.status_code, user.json()["code"]) == (403, "forbidden")
         assert user.text.replace("bob", "cid") == second.text
         assert operation.platform == (admin.status_code == 403)

@@ -49,7 +49,7 @@ def test_everything_that_is_announced_has_a_rule() -> None:
     for topic in notices.TOPICS.values():
         assert all(name in REGISTRY for name in topic.operations)
         assert all(
-            REGISTRY[name].role is Role.USER or "apply" in name or "reconcile" in name for name in topic.operations
+            REGISTRY[name].role is Role.VIEWER or "apply" in name or "reconcile" in name for name in topic.operations
         )
 
 

@@ -32,20 +32,76 @@ def test_every_operation_says_who_may_call_it(operation: Operation) -> None:
     assert operation.role is not None, f"{operation.name} declares no role: nobody can call it"
 
 
-def test_only_an_admin_may_administer() -> None:
-    """What a user may change is what a trigger's policy lets him run, and his own session."""
-    changing = {op.name for op in REGISTRY if op.effect is not Effect.READ and op.allows(Role.USER)}
-    assert changing == {
-        "trigger_invoke",
-        "trigger_invocation_rerun",
-        "trigger_invocation_cancel",
-        "token_mint",
-        "console_link_create",
-        "console_session_create",
-        "console_session_end",
-        "mcp_activity_record",
-        "call_once",
+CHANGES = {
+    # What each role may change besides what those before it may; an admin everything.
+    Role.VIEWER: {  # his own session
+        *("token_mint", "console_link_create", "console_session_create", "console_session_end"),
+        *("login_complete", "login_end", "login_device_poll", "login_device_approve"),
+        *("mcp_grant_approve", "mcp_token_issue", "mcp_token_end"),
+        *("mcp_activity_record", "call_once"),
+    },
+    Role.USER: {"trigger_invoke", "trigger_invocation_rerun", "trigger_invocation_cancel"},
+    Role.OPERATOR: {
+        *("job_run_now", "run_cancel", "schedule_pause", "schedule_resume", "schedule_backfill"),
+        *("deployment_reconcile", "worker_drain", "worker_resume", "dead_letter_replay", "callback_redeliver"),
+    },
+}
+
+
+def test_each_role_may_change_what_it_is_for_and_only_an_admin_administers() -> None:
+    may: set[str] = set()
+    for role, more in CHANGES.items():
+        may |= more
+        assert {op.name for op in REGISTRY if op.effect is not Effect.READ and op.allows(role)} == may, role
+    assert all(op.allows(Role.ADMIN) for op in REGISTRY)
+
+
+def test_a_role_covers_itself_and_those_before_it() -> None:
+    order = [Role.VIEWER, Role.USER, Role.OPERATOR, Role.ADMIN]
+    assert [[one.covers(other) for other in order] for one in order] == [
+        [True, False, False, False],
+        [True, True, False, False],
+        [True, True, True, False],
+        [True, True, True, True],
+    ]
+
+
+async def test_a_role_counts_in_its_tenant_alone(engine: Engine) -> None:
+    """Admin of one tenant and viewer of another: also when an argument names the other one."""
+    principal = Principal("carl", Role.VIEWER, ("tenant-a", "tenant-b"), roles=(("tenant-b", Role.ADMIN),))
+    in_a, in_b = (Caller(principal, tenant, Surface.HTTP) for tenant in ("tenant-a", "tenant-b"))
+    with anyio.fail_after(10):
+        assert await engine.call("audit_list", {}, in_b)
+        with pytest.raises(errors.Forbidden, match="role admin; carl has the role viewer in tenant-a"):
+            await engine.call("audit_list", {}, in_a)
+        given = {"slug": "mine", "target_job_name": "j", "target_message_tag": "t", "tenant_id": "tenant-a"}
+        with pytest.raises(errors.Forbidden, match="in tenant-a"):
+            await engine.call("trigger_publish", given, in_b)
+        assert (await engine.call("whoami", {}, in_a))["role"] == "viewer"
+        assert (await engine.call("whoami", {}, in_b))["role"] == "admin"
+        with pytest.raises(errors.Forbidden, match="role"):  # nor does a key carry the role into the other tenant
+            given = {"username": "carl", "role": "admin", "tenants": ["tenant-a", "tenant-b"]}
+            await engine.call("token_create", given, in_b)
+
+
+async def test_the_policy_of_a_trigger_asks_for_the_role(engine: Engine) -> None:
+    """a_trigger lets users and admins; for_admins admins alone, which operators are as far as running goes."""
+    more = {"target_job_name": "smoke_trigger_handler", "target_message_tag": "smoke.invoke"}
+    await engine.call("trigger_publish", {"slug": "for_admins", **more}, ADMIN)
+    refused = {
+        Role.VIEWER: {"a_trigger", "for_admins"},
+        Role.USER: {"for_admins"},
+        Role.OPERATOR: set(),
+        Role.ADMIN: set(),
     }
+    for role, expected in refused.items():
+        caller = Caller(Principal("rob", role, ("tenant-a",)), "tenant-a", Surface.HTTP)
+        found = (await engine.call("trigger_list", {}, caller))["items"]
+        assert {one["slug"] for one in found if not one["may_run"]} == expected, role
+    with anyio.fail_after(5), pytest.raises(errors.Forbidden, match="role user"):
+        viewer = Caller(Principal("rob", Role.VIEWER, ("tenant-a",)), "tenant-a", Surface.HTTP)
+        await engine.call("trigger_invoke", {"slug": "a_trigger", "params": {"env": "x"}}, viewer)
+    await engine.call("trigger_deactivate", {"slug": "for_admins"}, ADMIN)
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +129,14 @@ async def test_an_operation_without_a_rule_is_refused_to_everybody(engine: Engin
             engine.admission._authorise(registry["newcomer"], caller, {})
 
 
-@pytest.mark.parametrize("operation", [op for op in REGISTRY if op.role is Role.ADMIN], ids=lambda op: op.name)
+BEYOND_USERS = [op for op in REGISTRY if op.role in (Role.OPERATOR, Role.ADMIN)]
+
+
+@pytest.mark.parametrize("operation", BEYOND_USERS, ids=lambda op: op.name)
 async def test_a_user_is_refused_what_is_for_admins_and_the_refusal_is_on_record(
     engine: Engine, operation: Operation
 ) -> None:
-    with anyio.fail_after(5), pytest.raises(errors.Forbidden, match="role admin"):
+    with anyio.fail_after(5), pytest.raises(errors.Forbidden, match=r"role (admin|operator)"):
         await engine.call(operation.name, {}, USER)
 
 
@@ -112,7 +171,8 @@ MAKES = {
     # They make a thing of the caller's own tenant, whatever others call theirs.
     "context_set", "job_put", "kv_set", "mcp_activity_record", "call_once", "secret_set",
     "token_create", "trigger_publish", "variable_set", "workflow_save_draft",
-    "console_link_create", "console_session_create",
+    "console_link_create", "console_session_create", "service_account_create",
+    "login_device_begin",
 }  # fmt: skip
 
 

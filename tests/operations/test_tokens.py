@@ -85,6 +85,7 @@ async def test_a_token_stands_for_its_user_and_its_secret_is_nowhere_in_the_stor
             "scopes": [],
             "credential": made["id"],
             "minted": False,
+            "mcp_only": False,
             "ends_in_seconds": None,
         }
         listed = (await engine.call("token_list", {}, ADMIN))["items"]

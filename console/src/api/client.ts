@@ -77,6 +77,12 @@ export async function post(path: string, body: unknown, { tenant, signal, key }:
   return read(await answer.text());
 }
 
+/** How people can sign in besides with keys and links. Raises Problem. */
+export async function signInMethods(): Promise<{ provider: string | null }> {
+  const answer = await send("/api/login/methods", {});
+  return (await answer.json()) as { provider: string | null };
+}
+
 const KEPT_MS = 60_000; // a browser may begin to read it later than the click
 
 /** Leave what a path answers with in a file of the browser's. Raises Problem. */

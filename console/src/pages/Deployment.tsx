@@ -9,7 +9,7 @@ import { Age } from "../parts/Age";
 import { Facts, Head, Read, Refusal } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
-import { useAdmin } from "../parts/session";
+import { useAdmin, useOperator } from "../parts/session";
 import { Tabs } from "../parts/Tabs";
 import { coded } from "../words/code";
 import { counted } from "../words/numbers";
@@ -167,10 +167,10 @@ function Removed({ shown }: { shown: Shown }) {
 
 function Actions({ shown }: { shown: Shown }) {
   const planning = usePlanning(shown.name);
-  const admin = useAdmin();
+  const [admin, operator] = [useAdmin(), useOperator()];
   const navigate = useNavigate();
   const [asking, setAsking] = useState(false);
-  if (!admin) return null;
+  if (!operator) return null;
   const { kind, slug } = itemOf(shown.source);
   return (
     <>
@@ -181,22 +181,24 @@ function Actions({ shown }: { shown: Shown }) {
       )}
       {asking && <Reconcile name={shown.name} close={() => setAsking(false)} />}
       {planning.problem && <Refusal problem={planning.problem} />}
-      {!removed(shown) && (
+      {admin && !removed(shown) && (
         <Button variant="subtle" onClick={() => void planning.plan({ remove: true })}>
           Plan its removal
         </Button>
       )}
-      <Button
-        onClick={() =>
-          void navigate({
-            to: "/catalog/$kind/$slug/deploy",
-            params: { kind, slug },
-            search: { name: shown.name } as never,
-          })
-        }
-      >
-        {removed(shown) ? "Deploy it again" : "Plan change"}
-      </Button>
+      {admin && (
+        <Button
+          onClick={() =>
+            void navigate({
+              to: "/catalog/$kind/$slug/deploy",
+              params: { kind, slug },
+              search: { name: shown.name } as never,
+            })
+          }
+        >
+          {removed(shown) ? "Deploy it again" : "Plan change"}
+        </Button>
+      )}
     </>
   );
 }

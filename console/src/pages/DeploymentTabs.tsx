@@ -11,7 +11,7 @@ import { Dialog } from "../parts/Dialog";
 import { Facts, Read, Refusal, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
-import { useAdmin, useTenant } from "../parts/session";
+import { useAdmin, useOperator, useTenant } from "../parts/session";
 import { Change, Move } from "./planChanges";
 import { itemOf, usePlanning } from "./planning";
 
@@ -154,7 +154,7 @@ export function Placement({ name }: { name: string }) {
 }
 
 export function Drift({ shown }: { shown: Shown }) {
-  const admin = useAdmin();
+  const operator = useOperator();
   const [asking, setAsking] = useState(false);
   const { mode, interval_seconds, ignore } = shown.reconcile;
   return (
@@ -186,7 +186,7 @@ export function Drift({ shown }: { shown: Shown }) {
           <State word="healthy" /> What runs is what was applied.
         </p>
       )}
-      {admin && (
+      {operator && (
         <Button mt="sm" variant="default" onClick={() => setAsking(true)}>
           Reconcile (dry run first)
         </Button>

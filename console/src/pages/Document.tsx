@@ -8,7 +8,7 @@ import { call, type Schemas } from "../api/client";
 import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
 import { Age } from "../parts/Age";
-import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
+import { AsWhom, Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
@@ -75,7 +75,13 @@ function Actions({ item }: { item: Shown }) {
   const admin = useAdmin();
   const [copying, setCopying] = useState(false);
   const [leaving, setLeaving] = useState(false);
-  if (!admin) return <span className="quiet">Editing is for admins; you are signed in as a user.</span>;
+  if (!admin)
+    return (
+      <span className="quiet">
+        Editing is for admins
+        <AsWhom />
+      </span>
+    );
   const params = { kind: item.type, slug: item.slug };
   const mine = item.source === "local";
   return (

@@ -10,7 +10,7 @@ import { Dialog } from "../parts/Dialog";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Chosen, Rows } from "../parts/Rows";
 import { State } from "../parts/State";
-import { useAdmin, useTenant } from "../parts/session";
+import { useAdmin, useOperator, useTenant } from "../parts/session";
 import { coded } from "../words/code";
 import { counted } from "../words/numbers";
 import { workerWord } from "../words/workers";
@@ -86,11 +86,11 @@ function Letters() {
   const list = useList("dead_letter_list", {}, { every: 10_000 });
   const [open, setOpen] = useState<string | null>(null);
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
-  const admin = useAdmin();
+  const operator = useOperator();
   const still = list.rows.filter(({ id }) => chosen.has(id)).map(({ id }) => id);
   return (
     <Section title="Dead letters: events that a job refused">
-      {admin && <Together ids={still} done={() => setChosen(new Set())} again={() => void list.refetch()} />}
+      {operator && <Together ids={still} done={() => setChosen(new Set())} again={() => void list.refetch()} />}
       <Read of={list}>
         {() =>
           list.rows.length ? (
@@ -98,7 +98,7 @@ function Letters() {
               label="Dead letters"
               rows={list.rows}
               id={(row) => row.id}
-              {...(admin ? { chosen, choose: setChosen } : {})}
+              {...(operator ? { chosen, choose: setChosen } : {})}
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
@@ -134,6 +134,7 @@ function Together({ ids, done, again }: { ids: string[]; done: () => void; again
   const { act, busy, problem } = useAct();
   const [said, setSaid] = useState("");
   const [asking, setAsking] = useState(false);
+  const admin = useAdmin();
   const replay = () =>
     act(async () => {
       const came = await call("dead_letter_replay", { ids }, { tenant });
@@ -156,9 +157,11 @@ function Together({ ids, done, again }: { ids: string[]; done: () => void; again
         <Button loading={busy} onClick={() => void replay()}>
           Replay them
         </Button>
-        <Button variant="subtle" onClick={() => setAsking(true)}>
-          Discard them for good
-        </Button>
+        {admin && (
+          <Button variant="subtle" onClick={() => setAsking(true)}>
+            Discard them for good
+          </Button>
+        )}
       </Chosen>
       {asking && (
         <Dialog
@@ -176,7 +179,7 @@ function Together({ ids, done, again }: { ids: string[]; done: () => void; again
 
 function OneLetter({ id, close, again }: { id: string; close: () => void; again: () => void }) {
   const tenant = useTenant();
-  const admin = useAdmin();
+  const [admin, operator] = [useAdmin(), useOperator()];
   const read = useRead("dead_letter_get", { id });
   const { act, busy, problem } = useAct();
   const [said, setSaid] = useState("");
@@ -210,14 +213,16 @@ function OneLetter({ id, close, again }: { id: string; close: () => void; again:
             <pre className="text">{coded(letter.event, 2)}</pre>
             {problem && <Refusal problem={problem} />}
             {said && <p role="status">{said}</p>}
-            {admin && (
+            {operator && (
               <div className="filters" style={{ marginTop: 12 }}>
                 <Button loading={busy} onClick={() => void replay()}>
                   Replay this event
                 </Button>
-                <Button variant="subtle" disabled={busy} onClick={() => void discard()}>
-                  Discard it for good
-                </Button>
+                {admin && (
+                  <Button variant="subtle" disabled={busy} onClick={() => void discard()}>
+                    Discard it for good
+                  </Button>
+                )}
               </div>
             )}
           </>

@@ -7,7 +7,7 @@ import { useRef, useState } from "react";
 import { useAct } from "../api/act";
 import { call, type Schemas } from "../api/client";
 import { announce } from "../live/announcing";
-import { Refusal } from "../parts/Page";
+import { AsWhom, Refusal } from "../parts/Page";
 import { State } from "../parts/State";
 import { useAdmin, useTenant } from "../parts/session";
 import { counted } from "../words/numbers";
@@ -123,7 +123,13 @@ export function Apply({ plan }: { plan: PlanShown }) {
     }).finally(() => client.invalidateQueries());
 
   if (done) return <Outcome done={done} seconds={Number(seconds)} />;
-  if (!admin) return <p className="quiet">Applying is for admins; you are signed in as a user.</p>;
+  if (!admin)
+    return (
+      <p className="quiet">
+        Applying is for admins
+        <AsWhom />
+      </p>
+    );
   if (over)
     return (
       <>

@@ -12,7 +12,7 @@ import { Dialog } from "../parts/Dialog";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
-import { useAdmin, useTenant } from "../parts/session";
+import { useOperator, useTenant } from "../parts/session";
 import { counted } from "../words/numbers";
 import { full, zoneName } from "../words/times";
 import { wordOf } from "./Schedules";
@@ -114,12 +114,12 @@ export function Schedule() {
 type Asked = "pause" | "resume" | "backfill" | null;
 
 function Actions({ schedule }: { schedule: Shown }) {
-  const admin = useAdmin();
+  const operator = useOperator();
   const tenant = useTenant();
   const client = useQueryClient();
   const { act, busy, problem } = useAct();
   const [asked, setAsked] = useState<Asked>(null);
-  if (!admin) return <span className="quiet">Running and pausing is for admins.</span>;
+  if (!operator) return <span className="quiet">Running and pausing is for operators.</span>;
   const runNow = () =>
     act(async () => {
       await call("job_run_now", { name: schedule.name }, { tenant });

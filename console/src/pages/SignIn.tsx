@@ -3,7 +3,7 @@
 import { Button, PasswordInput } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useCallback, useEffect, useState } from "react";
-import { call, Problem, post } from "../api/client";
+import { call, Problem, post, signInMethods } from "../api/client";
 import { follow, type Liveness } from "../live/notices";
 import { Loading, Refusal } from "../parts/Page";
 import { type Identity, SessionProvider } from "../parts/session";
@@ -95,6 +95,14 @@ function SignIn({ problem, ended, done }: Given) {
   const [token, setToken] = useState("");
   const [refused, setRefused] = useState<Problem | null>(problem);
   const [busy, setBusy] = useState(false);
+  const [provider, setProvider] = useState<string | null>(null);
+
+  useEffect(() => {
+    signInMethods().then(
+      (found) => setProvider(found.provider),
+      () => setProvider(null), // the form for a key is here all the same
+    );
+  }, []);
 
   async function submit(event: FormEvent) {
     event.preventDefault();
@@ -126,6 +134,17 @@ function SignIn({ problem, ended, done }: Given) {
         </div>
       )}
       {refused && <Refusal problem={refused} />}
+      {provider && (
+        <p>
+          <Button
+            component="a"
+            href={`/api/login?to=${encodeURIComponent(location.pathname + location.search)}`}
+            title={`With ${provider}`}
+          >
+            Sign in with {new URL(provider).host}
+          </Button>
+        </p>
+      )}
       <form onSubmit={submit}>
         <PasswordInput
           label="API key"
@@ -134,8 +153,8 @@ function SignIn({ problem, ended, done }: Given) {
           autoComplete="off"
           data-autofocus
         />
-        <Button type="submit" mt="sm" loading={busy} disabled={!token.trim()}>
-          Sign in
+        <Button type="submit" variant={provider ? "default" : "filled"} mt="sm" loading={busy} disabled={!token.trim()}>
+          {provider ? "Sign in with the key" : "Sign in"}
         </Button>
       </form>
     </main>

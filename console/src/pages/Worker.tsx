@@ -12,7 +12,7 @@ import { Dialog } from "../parts/Dialog";
 import { Facts, Head, Read, Refusal, Section } from "../parts/Page";
 import { Rows } from "../parts/Rows";
 import { State } from "../parts/State";
-import { useSession } from "../parts/session";
+import { useOperator, useSession } from "../parts/session";
 import { coded } from "../words/code";
 import { bytes, counted } from "../words/numbers";
 import { workerWord } from "../words/workers";
@@ -138,8 +138,8 @@ function Actions({ worker }: { worker: Shown }) {
   const { act, busy, problem } = useAct();
   const [asking, setAsking] = useState(false);
   const [came, setCame] = useState<Moved | null>(null);
-  if (identity.role !== "admin" || !identity.platform)
-    return <span className="quiet">Draining is for admins of the platform.</span>;
+  const operator = useOperator();
+  if (!operator || !identity.platform) return <span className="quiet">Draining is for operators of the platform.</span>;
   const resume = () =>
     act(async () => {
       await call("worker_resume", { name: worker.name }, { tenant });

@@ -120,6 +120,15 @@ export function ForAdmins({ children, what }: { children: ReactNode; what: strin
   return identity.role === "admin" ? (
     children
   ) : (
-    <p className="quiet">{what} is for admins; you are signed in as a user.</p>
+    <p className="quiet">
+      {what} is for admins
+      <AsWhom />
+    </p>
   );
+}
+
+/** The end of a sentence about what one may not do. */
+export function AsWhom() {
+  const { role } = useSession().identity;
+  return `; you are signed in as ${role === "operator" ? "an" : "a"} ${role}.`;
 }

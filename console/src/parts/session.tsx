@@ -5,7 +5,7 @@ import type { Liveness } from "../live/notices";
 
 export interface Identity {
   username: string;
-  role: "admin" | "user";
+  role: "viewer" | "user" | "operator" | "admin";
   tenant: string;
   tenants: string[];
   platform: boolean;
@@ -31,5 +31,8 @@ export function useSession(): Session {
 }
 
 export const useTenant = (): string => useSession().tenant;
+
+/** Whether one may run, cancel, reconcile, drain and pause what is there. */
+export const useOperator = (): boolean => ["operator", "admin"].includes(useSession().identity.role);
 
 export const useAdmin = (): boolean => useSession().identity.role === "admin";

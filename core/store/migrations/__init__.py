@@ -8,7 +8,7 @@ from __future__ import annotations
 from sqlite_utils import Database
 
 from core import errors
-from core.store.migrations import enrolment  # noqa: F401 - the last step; it brings those before it
+from core.store.migrations import mcp_grants  # noqa: F401 - the last step; it brings those before it
 from core.store.migrations.steps import STEPS
 
 __all__ = ["STEPS", "migrate"]

@@ -31,6 +31,7 @@ ELSEWHERE = {
     "sluice mcp": "it serves until its client leaves; tests/mcp_server/test_stdio.py",
     "sluice login": "it asks a remote engine; the tests of identity run it",
     "sluice logout": "it asks a remote engine; the tests of identity run it",
+    "sluice approve-login": "it needs a program that waits; tests/identity/test_devices.py",
     "sluice worker": "it works until it is stopped; tests/external/test_processes.py",
     **dict.fromkeys(
         ("sluice worker approve", "sluice worker revoke"),
@@ -120,6 +121,7 @@ KNOWN = {
     "LETTER_ID": r"\blet_[0-9a-f]+",
     "RUN_ID": r"\brun_[0-9a-f]+",
     "WORKER_TOKEN": r"\bslw_[0-9a-f]{16}\b",
+    "BINDING_ID": r"\brb_[0-9A-Za-z]+",
     "TOKEN_ID": r"\btok_[0-9A-Za-z]+",
 }
 

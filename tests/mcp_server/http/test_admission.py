@@ -89,6 +89,9 @@ async def test_health_the_description_and_the_console_are_open(service: made.Ser
         "/docs": 308,
         admission.SIGN_IN: 404,  # with POST, where the engine has it
     }
+    # Likewise all of signing in with a provider, and of letting MCP hosts in.
+    more = (admission.LOGIN, "/oauth/", "/.well-known/")
+    elsewhere |= {one: 404 for one in admission.OPEN_PATHS if one.startswith(more)}
     async with made.client(service, token=None) as client:
         assert (await client.get(path)).status_code == elsewhere.get(path, 200)
 

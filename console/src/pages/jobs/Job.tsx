@@ -6,7 +6,7 @@ import type { Schemas } from "../../api/client";
 import { useRead } from "../../api/queries";
 import { Code } from "../../editor/Code";
 import { Age } from "../../parts/Age";
-import { Facts, Head, Read, Section } from "../../parts/Page";
+import { AsWhom, Facts, Head, Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { State } from "../../parts/State";
 import { useAdmin } from "../../parts/session";
@@ -121,7 +121,12 @@ function Document({ job, staged }: { job: Shown; staged: (version: number | null
     const now = textOf(job);
     return (
       <>
-        {!admin && <p className="quiet">Editing and tracing jobs is for admins; you are signed in as a user.</p>}
+        {!admin && (
+          <p className="quiet">
+            Editing and tracing jobs is for admins
+            <AsWhom />
+          </p>
+        )}
         <Code label="Job as YAML" value={now} readOnly maxHeight="480px" />
         {admin && <RunAndTrace document={now} />}
       </>

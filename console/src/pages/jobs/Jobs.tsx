@@ -5,7 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { useList } from "../../api/queries";
 import { Age } from "../../parts/Age";
 import { ChoiceFilter, given, TextFilter, useFilters } from "../../parts/filters";
-import { Empty, Head, Read } from "../../parts/Page";
+import { AsWhom, Empty, Head, Read } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { State } from "../../parts/State";
 import { useAdmin } from "../../parts/session";
@@ -46,7 +46,12 @@ export function Jobs() {
           onChange={(event) => say({ single: event.currentTarget.checked || undefined })}
         />
       </div>
-      {!admin && <p className="quiet">Writing and deploying jobs is for admins; you are signed in as a user.</p>}
+      {!admin && (
+        <p className="quiet">
+          Writing and deploying jobs is for admins
+          <AsWhom />
+        </p>
+      )}
       <Read of={list}>
         {() =>
           rows.length ? (

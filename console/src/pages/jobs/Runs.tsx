@@ -10,7 +10,7 @@ import { ChoiceFilter, useFilters } from "../../parts/filters";
 import { Read, Refusal } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { State } from "../../parts/State";
-import { useAdmin, useTenant } from "../../parts/session";
+import { useOperator, useTenant } from "../../parts/session";
 import { count, counted } from "../../words/numbers";
 import { span } from "../../words/times";
 
@@ -37,7 +37,7 @@ function OfMessages({ job }: { job: string }) {
 export function Runs({ job }: { job: string }) {
   const [wanted, say] = useFilters<{ state?: (typeof STATES)[number] }>();
   const tenant = useTenant();
-  const admin = useAdmin();
+  const operator = useOperator();
   const again = useAgain();
   const { act, busy, problem } = useAct();
   const list = useList("run_list", { job, ...(wanted.state ? { state: wanted.state } : {}) }, { every: 3_000 });
@@ -89,7 +89,7 @@ export function Runs({ job }: { job: string }) {
                 {
                   title: "Do",
                   cell: (row) =>
-                    admin &&
+                    operator &&
                     row.state === "running" && (
                       <Button
                         variant="subtle"

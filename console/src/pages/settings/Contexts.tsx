@@ -8,7 +8,7 @@ import { Age } from "../../parts/Age";
 import { Confirm } from "../../parts/Confirm";
 import { Dialog } from "../../parts/Dialog";
 import { given, TextFilter, useFilters } from "../../parts/filters";
-import { Empty, Read, Section } from "../../parts/Page";
+import { AsWhom, Empty, Read, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { Small } from "../../parts/Small";
 import { useAdmin, useTenant } from "../../parts/session";
@@ -50,7 +50,12 @@ export function Contexts() {
       }
       actions={admin && <Button onClick={() => setChange("new")}>Set a value</Button>}
     >
-      {!admin && <p className="quiet">Setting values is for admins; you are signed in as a user.</p>}
+      {!admin && (
+        <p className="quiet">
+          Setting values is for admins
+          <AsWhom />
+        </p>
+      )}
       <Section title="What a job sees">
         <div className="filters">
           {TARGETS.map(([level, label]) => (

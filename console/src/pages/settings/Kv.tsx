@@ -9,7 +9,7 @@ import { Age } from "../../parts/Age";
 import { Confirm } from "../../parts/Confirm";
 import { Dialog } from "../../parts/Dialog";
 import { TextFilter, useFilters } from "../../parts/filters";
-import { Empty, Facts, Read, Refusal, Section } from "../../parts/Page";
+import { AsWhom, Empty, Facts, Read, Refusal, Section } from "../../parts/Page";
 import { Rows } from "../../parts/Rows";
 import { useAdmin, useTenant } from "../../parts/session";
 import { coded, visible } from "../../words/code";
@@ -34,7 +34,12 @@ export function Kv() {
       about={`Values, sets and work queues of jobs, which outlive their runs.${used === undefined ? "" : ` ${bytes(used)} are kept.`}`}
       actions={admin && <Button onClick={() => setSets(true)}>Set a value</Button>}
     >
-      {!admin && <p className="quiet">Setting and deleting keys is for admins; you are signed in as a user.</p>}
+      {!admin && (
+        <p className="quiet">
+          Setting and deleting keys is for admins
+          <AsWhom />
+        </p>
+      )}
       <Read of={list}>
         {() =>
           list.rows.length ? (

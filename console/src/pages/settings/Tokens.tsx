@@ -181,7 +181,7 @@ function Create({ close }: { close: () => void }) {
       />
       <Select
         label="Role"
-        data={["user", "admin"] satisfies Token["role"][]}
+        data={["viewer", "user", "operator", "admin"] satisfies Token["role"][]}
         value={role}
         allowDeselect={false}
         onChange={(chosen) => chosen && setRole(chosen as Token["role"])}
