@@ -70,7 +70,8 @@ MAKES = {
     "trigger_publish", "variable_set", "workflow_save_draft", "service_account_create",
 }  # fmt: skip
 OWN = {"token_mint"}  # about the caller's own key
-SHARED = {"worker_get", "worker_group_get"}  # workers are there for every tenant; what they run is not
+SHARED = {"worker_get", "worker_group_get", "worker_group_rebalance"}
+"""Workers are there for every tenant; what they run is not."""
 
 
 @dataclass(frozen=True)

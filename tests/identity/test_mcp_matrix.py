@@ -41,7 +41,8 @@ ONE_ERA = {"ping": ERAS[0], "resources/subscribe": ERAS[0], "resources/unsubscri
 ONE_ERA |= dict.fromkeys(
     ("server/discover", "subscriptions/listen", "tasks/get", "tasks/cancel", "tasks/update"), ERAS[1]
 )
-SHARED = {"worker_get", "worker_group_get"}  # workers are there for every tenant; what they run is not
+SHARED = {"worker_get", "worker_group_get", "worker_group_rebalance"}
+"""Workers are there for every tenant; what they run is not."""
 MAKES = {
     # They make a thing of the caller's own tenant, whatever others call theirs.
     "context_set", "job_put", "kv_set", "secret_set", "trigger_publish", "variable_set", "workflow_save_draft",

@@ -20,7 +20,9 @@ EXACT = 2**53  # a larger integer may be another one to a reader whose numbers a
 OF_JOBS = frozenset({"params", "result", "result_of_job", "message_data", "job_event", "body"})
 """What jobs and callers wrote, as they wrote it."""
 CREDENTIALS = frozenset({"token_verify", "token_exchange"})  # what needs one that is valid
-READS = sorted(one.name for one in REGISTRY if one.effect is Effect.READ and one.name not in CREDENTIALS)
+OF_A_LOGIN = {"login_begin", "mcp_grant_get"}
+"""They answer where a provider, or the address for MCP hosts, is set: identity/test_signing_in.py."""
+READS = sorted(one.name for one in REGISTRY if one.effect is Effect.READ and one.name not in CREDENTIALS | OF_A_LOGIN)
 TEXTS = {"nanoseconds_since_epoch": "at"}
 
 
