@@ -58,7 +58,7 @@ class Admission:
         self._authorise(operation, caller, arguments)
         if operation.needs_engine and not self._running:
             raise no_engine(self._home)
-        if not caller.operator and not caller.member_of(caller.tenant):
+        if not caller.owner and not caller.member_of(caller.tenant):
             raise NoTenant(caller, caller.tenant)
         check_tenant(caller)
         check_size(name, arguments, operation.max_bytes)

@@ -269,7 +269,7 @@ class Watched:
             name, given = str(arguments["operation"]), arguments["arguments"]
         wait = self._waits.get(name)
         # Whoever is no member of a tenant is refused by the engine, and takes no room of it.
-        if wait is None or not _positive(given, wait) or not (caller.operator or caller.member_of(caller.tenant)):
+        if wait is None or not _positive(given, wait) or not (caller.owner or caller.member_of(caller.tenant)):
             if operation not in self._reads:
                 return await self._engine.call(operation, arguments, caller)
             who = caller.tenant, caller.principal.username

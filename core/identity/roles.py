@@ -181,7 +181,7 @@ def _accounts(db: Any) -> list[tuple[Account, list[Binding], list[str]]]:
 
 
 def _administers(caller: Caller, tenant: str) -> bool:
-    return caller.operator or (tenant != EVERY_TENANT and caller.member_of(tenant))
+    return caller.owner or (tenant != EVERY_TENANT and caller.member_of(tenant))
 
 
 def _grant(asked: Asked) -> grants.Grant:

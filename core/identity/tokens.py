@@ -391,7 +391,7 @@ def rights(row: Row) -> Rights:
 def administers(caller: Caller, row: Row) -> bool:
     """Whether a token is the caller's to see and to revoke: it opens nothing besides what the caller's own does."""
     opens = [*orjson.loads(row["tenants"]), *([PLATFORM] if row["platform"] else [])]
-    return caller.operator or (bool(opens) and all(map(caller.member_of, opens)))
+    return caller.owner or (bool(opens) and all(map(caller.member_of, opens)))
 
 
 def grant(row: Row) -> grants.Grant:

@@ -80,7 +80,7 @@ class Caller:
         return tenant in principal.tenants or EVERY_TENANT in principal.tenants
 
     @property
-    def operator(self) -> bool:
+    def owner(self) -> bool:
         """Whether this is who owns the home directory, and with it every tenant."""
         return EVERY_TENANT in self.principal.tenants
 
@@ -96,7 +96,7 @@ class Caller:
     @property
     def of_platform(self) -> bool:
         """Whether its role counts for what all tenants share: the engine, its workers and their groups."""
-        return self.principal.platform or self.operator
+        return self.principal.platform or self.owner
 
     @property
     def administers_all(self) -> bool:

@@ -230,7 +230,7 @@ class TriggerRegistry:
         own = self.visible({caller.tenant})
         if tenant or caller.tenant != DEFAULT_TENANT:
             return own
-        others = {name for name, _ in self._triggers if caller.operator or name == PLATFORM}
+        others = {name for name, _ in self._triggers if caller.owner or name == PLATFORM}
         if not caller.principal.platform:
             others.discard(PLATFORM)
         return own + self.visible(others - {caller.tenant})

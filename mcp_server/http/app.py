@@ -148,7 +148,7 @@ def create(
             async for page in session.pages(lambda given: engine.call("job_metrics", given, caller), {"limit": 200}):
                 jobs += page["items"]
             families = [counts.uptime()]
-            if caller.operator or caller.principal.platform:
+            if caller.owner or caller.principal.platform:
                 families += counts.door(rooms(), live)
                 families += await _of_engine(engine, caller)
             families += await _of_tenant(engine, caller)
