@@ -22,6 +22,8 @@ WINDOW_SECONDS = 60.0
 
 _NO_REFUSALS = (errors.Internal, errors.Busy, errors.NoEngine, errors.StorageUnavailable)  # faults of ours
 MOST_NAME = 200  # characters
+_TAIL = re.compile(r"(?<=slw_[0-9a-f]{16})_[0-9a-f_]+|(?<=sluice_[0-9A-Za-z]{4})[0-9A-Za-z_-]{12,}")
+"""The secret part of a credential that somebody gives in place of its id."""
 Who = tuple[str, str, str, str]  # tenant, user, surface, operation
 
 
@@ -42,7 +44,7 @@ def thing(operation: Operation, arguments: Mapping[str, Any], tenant: str) -> st
     """
     names = re.findall(r"{(\w+)}", operation.http)
     values = [arguments[name] for name in names if isinstance(arguments.get(name), str)]
-    short = [value for value in values if len(value) <= MOST_NAME and value.isprintable()]
+    short = [_TAIL.sub("…", value) for value in values if len(value) <= MOST_NAME and value.isprintable()]
     return f"{tenant}/{'/'.join(short)}" if short else ""
 
 

@@ -149,7 +149,8 @@ async def furnish(engine: Engine) -> None:
     await do("context_set", values={"region": CANARY}, job="a_job")
     await do("context_set", values={"region": CANARY})
     await do("variable_set", name="A_THING", value=CANARY)
-    token = await do("worker_token_create", uses=2)
+    await do("worker_group_create", name="elsewhere", tenants=["tenant-a"])
+    token = await do("worker_token_create", group="elsewhere", uses=2)
     NAMES["workers id"] = token["id"]
     await enrol(engine, token["token"])
     given = disclosures.Disclosure("edge-1", "tenant-a", "web/a", 1, 1, 1)

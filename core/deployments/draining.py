@@ -46,10 +46,11 @@ class Drainer:
         self._reach = reach
         self._healer = healer
 
-    async def vacate(self, caller: Caller, worker: str) -> Given:
+    async def vacate(self, caller: Caller, worker: str, *, gone: bool = False) -> Given:
         """Move what a worker has, of every tenant, to other workers of its groups, as far as they have room.
 
-        The worker is drained, or has gone to another group. What has no other place stays, and runs on.
+        The worker is drained, or has gone to another group: what has no other place stays, and runs on. Or it is
+        `gone` for good (Fleet.forsake): then that waits.
         """
         here = self._fleet.on(worker)
         given = Given()
@@ -62,7 +63,7 @@ class Drainer:
         there = next(row for row in self._fleet.worker_rows() if row["name"] == worker)
         now = {row.id: row.group_name for row in (*here, *self._fleet.on(worker))}
         for id, group in now.items():
-            at_home = group == there["group"] and not there["drained"]
+            at_home = group == there["group"] and not there["drained"] and not gone
             if id not in given.moved and not at_home and self._fleet.wants(id):
                 given.stays.setdefault(id, "no other worker of its group has room")
         return given
@@ -102,6 +103,7 @@ class Drainer:
         before = {name: tuple(row.worker for row in of) for name, of in rows.items()}
         wish = State(jobs=jobs, assignments=before)
         special = await self._healer.special(tenant)
+        patience = self._settings.reconcile_patience_seconds
         present = workers_for(wish, observed.presence(fleet, tenant, ""), 0.0, special)
         fixed: set[str] = set()
         while True:  # once more for each job that turns out to be bound to its worker
@@ -110,7 +112,7 @@ class Drainer:
                 _together(jobs),
                 [one.worker for one in present],
                 before,
-                staying={one.worker.name for one in present if not one.worker.online},
+                staying={one.worker.name for one in present if not one.worker.online and one.gone_seconds < patience},
                 pinned=fixed,
             )
             bound = None

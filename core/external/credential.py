@@ -17,10 +17,11 @@ from core import clock, errors
 from core.external.handshake import proof
 from core.external.identity import short
 from core.external.membership import CredentialId, Enrol, Enrolled, Generation, Join, Key, Name, Rotate
+from core.model.enrolment import token_id
 
 MOST_BYTES = 4096
 ROTATE_SECONDS = 30 * 86_400
-REMEDY = "Remove it and let the worker in anew with a token."
+REMEDY = "Remove it and let the worker in anew with a token: sluice worker-token create."
 
 
 class _Page(BaseModel):
@@ -34,8 +35,11 @@ class _Page(BaseModel):
     made_at_ns: int
     next: Key | None = None
     """The key that is to come: asked for, perhaps in force."""
+    token: str = Field(pattern="^slw_[0-9a-f]{16}$")
+    """The id of the token that it is asked for with."""
     credential: CredentialId | None = None
     """None: asked for, perhaps given."""
+    ephemeral: bool = False
     name: Name | None = None
     group: Name | None = None
     generation: Generation = 1
@@ -79,6 +83,16 @@ class Held:
         return self._page.group or ""
 
     @property
+    def token(self) -> str:
+        """The id of the token that it came by."""
+        return self._page.token
+
+    @property
+    def ephemeral(self) -> bool:
+        """Whether it ends when the worker says good-bye."""
+        return self._page.ephemeral
+
+    @property
     def fingerprint(self) -> str:
         """What people compare of its key."""
         return short(_public(self._page.key))
@@ -93,11 +107,15 @@ class Held:
         key = self._page.key
         return Enrol(token=token, name=name, host=host, public_key=_public(key), proof=_sign(key, transcript))
 
-    def join(self, slots: int, transcript: bytes) -> Join:
+    def join(self, slots: int, instance: str, transcript: bytes) -> Join:
         page = self._page
         assert page.credential is not None
         return Join(
-            credential=page.credential, generation=page.generation, slots=slots, proof=_sign(page.key, transcript)
+            credential=page.credential,
+            generation=page.generation,
+            slots=slots,
+            instance=instance,
+            proof=_sign(page.key, transcript),
         )
 
     def prepare(self) -> None:
@@ -116,10 +134,23 @@ class Held:
             next_proof=_sign(page.next, transcript),
         )
 
-    def enrolled_as(self, made: Enrolled) -> None:
-        """Keep what an engine has given. Raises StorageUnavailable."""
-        given = {"credential": made.credential, "name": made.name, "group": made.group, "generation": made.generation}
+    def enrolled_as(self, made: Enrolled, path: Path) -> None:
+        """Keep what an engine has given, at its place. Raises StorageUnavailable."""
+        given = {
+            "credential": made.credential,
+            "name": made.name,
+            "group": made.group,
+            "generation": made.generation,
+            "ephemeral": made.ephemeral,
+        }
+        asked, self._path = self._path, path
         self._write(self._page.model_copy(update=given))
+        if asked != path:
+            asked.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove the file."""
+        self._path.unlink(missing_ok=True)
 
     def rotated(self, made: Enrolled) -> None:
         """The key that was to come is in force. Raises StorageUnavailable."""
@@ -172,8 +203,9 @@ def read(path: Path) -> Held | None:
         raise errors.StorageUnavailable(f"{path} is no credential of a worker.", hint=REMEDY) from None
 
 
-def begin(path: Path, engine: str) -> Held:
-    """A key for a worker of this engine, kept, in place of what was there. Raises StorageUnavailable."""
-    held = Held(path, _Page(engine=engine, key=_fresh(), made_at_ns=clock.now_ns()))
+def begin(path: Path, token: str) -> Held:
+    """A key to ask with for a credential, by a token, kept in place of what was there. Raises StorageUnavailable."""
+    page = _Page(engine=token.rpartition("_")[2], token=token_id(token), key=_fresh(), made_at_ns=clock.now_ns())
+    held = Held(path, page)
     held._write(held._page)
     return held

@@ -65,6 +65,10 @@ class Enrolment:
         Raises NotFound (no such group), AlreadyExists (a worker of the engine has the name), Busy.
         """
         self._refuse_reserved(wanted.name)
+        if wanted.name and wanted.uses > 1:
+            raise errors.InvalidParams(
+                "A token for one worker by name is used once.", hint="Leave out the name, or the number of uses."
+            )
         if len(await self._database.read(table.tokens)) >= MOST_TOKENS:
             raise errors.Busy(
                 f"There are {MOST_TOKENS} worker tokens.", hint="Withdraw some: sluice worker-token revoke ID."
@@ -114,10 +118,28 @@ class Enrolment:
         found = await self._database.read(table.named, name)
         if found is None:
             raise errors.NotFound(
-                f"No credential of a worker {errors.shorten(name, 64)} counts.",
-                hint="worker_credential_list shows what there is.",
+                f"No worker {errors.shorten(name, 64)} of another machine is let in.",
+                hint="worker_credential_list shows which are, and whose credential has ended.",
             )
         return found
+
+    async def ever(self, name: str) -> None:
+        """Raises NotFound when no worker of this name was ever let in."""
+        if not any(one.name == name for one in await self.credentials()):
+            raise errors.NotFound(
+                f"No worker {errors.shorten(name, 64)} was ever let in.",
+                hint="worker_credential_list shows which were.",
+            )
+
+    async def suspend(self, known: Credential) -> errors.Busy:
+        """There is a copy of a credential: nobody uses it before an admin has looked. The refusal."""
+        if known.state is EnrolmentState.ACTIVE:
+            log.error("worker_credential_copied", name=known.name, credential=known.id)
+            await self._decide(SYSTEM, "worker_suspend", known, EnrolmentState.SUSPENDED)
+        return errors.Busy(
+            f"The credential of worker {known.name} is suspended: it is used in two places, so there is a copy of it.",
+            hint=f"See which machine is the right one; then: sluice worker approve {known.name}, or revoke it.",
+        )
 
     async def approve(self, caller: Caller, name: str) -> Credential:
         """Let a worker join that waits for it, or is suspended. Raises NotFound."""
@@ -210,14 +232,7 @@ class Enrolment:
         if generation == known.generation and proves(known.public_key, transcript, signature):
             return
         if generation < known.generation and known.previous_key and proves(known.previous_key, transcript, signature):
-            if known.state is EnrolmentState.ACTIVE:
-                log.error("worker_credential_copied", name=known.name, credential=known.id)
-                await self._decide(SYSTEM, "worker_suspend", known, EnrolmentState.SUSPENDED)
-            raise errors.Busy(
-                f"The credential of worker {known.name} is suspended: an earlier key of it was shown, so there may be a"
-                " copy of it.",
-                hint=f"See which machine is the right one; then: sluice worker approve {known.name}, or revoke it.",
-            )
+            raise await self.suspend(known)
         raise errors.Unauthenticated(
             f"What worker {known.name} shows does not fit its credential.",
             hint="Was the home of the engine, or of the worker, restored from an older copy? Let it in anew:"
@@ -248,7 +263,8 @@ def _refuse_inactive(known: Credential) -> None:
             )
         case EnrolmentState.REVOKED:
             raise errors.Forbidden(
-                f"The credential of worker {known.name} was revoked.", hint="A new token lets it in again."
+                f"The credential of worker {known.name} was revoked.",
+                hint="A new token lets it in again: sluice worker --token-file FILE.",
             )
 
 
@@ -257,6 +273,7 @@ def _enrolled(made: Credential) -> Enrolled:
         credential=made.id,
         name=made.name,
         group=made.grant.group,
+        ephemeral=made.grant.ephemeral,
         state=made.state,
         generation=made.generation,
     )

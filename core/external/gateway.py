@@ -36,6 +36,9 @@ REPLACED_SECONDS = 5.0  # for the session before to end
 MOST_SESSIONS = 1024
 MOST_MEETINGS = 64  # that have proved nothing yet
 MOST_MEETINGS_PER_ADDRESS = 4
+MOST_INSTANCES = 16  # of a credential that are remembered
+QUIET_SECONDS = 60.0  # between two lines of the log about the same refusal
+MOST_LOGGED = 1024
 NO_ADDRESS = ""  # of who comes over NATS
 
 
@@ -94,6 +97,8 @@ class Gateway:
         self._ids = ids
         self._enrolment = enrolment
         self._sessions: dict[str, _Live] = {}  # by the name of the worker
+        self._instances: dict[str, list[str]] = {}  # by credential: which programs have joined with it, in their order
+        self._logged: dict[tuple[str, str, str], float] = {}  # which refusals, and when
         self._meetings: Counter[str] = Counter()  # by address
         self._serving: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -124,6 +129,7 @@ class Gateway:
             log.info("no_worker", address=address, reason=str(fault))
         except errors.SluiceError as error:
             self._count(error, "", address)
+            await line.close(error.message)
         finally:
             self._serving.discard(task)
             await line.close()
@@ -133,7 +139,8 @@ class Gateway:
         """Raises Busy when too many have come that proved nothing yet."""
         of_one = address != NO_ADDRESS and self._meetings[address] >= MOST_MEETINGS_PER_ADDRESS
         if of_one or self._meetings.total() >= MOST_MEETINGS or self._closing:
-            raise errors.Busy("Too many knock at the door of the workers.")
+            from_one = f" from {address}" if of_one else ""
+            raise errors.Busy(f"Too many{from_one} have connected here and not yet said who they are.")
         self._meetings[address] += 1
         try:
             yield
@@ -161,12 +168,30 @@ class Gateway:
         return member
 
     def _count(self, error: errors.SluiceError, who: str, address: str) -> None:
+        """Count a refusal, and log it unless the same was logged a moment ago: everybody who can connect is refused as
+        often as he likes."""
         self.refused[error.code] += 1
+        now, key = clock.monotonic(), (address, who[:64], error.code)
+        if now - self._logged.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
+            return
+        if len(self._logged) >= MOST_LOGGED:
+            self._logged.clear()
+        self._logged[key] = now
         reason = errors.shorten(error.message, 200)
-        log.warning("worker_refused", name=errors.shorten(who, 64), address=address, code=error.code, reason=reason)
+        log.warning(
+            "worker_refused",
+            name=errors.shorten(who, 64),
+            address=address,
+            code=error.code,
+            reason=reason,
+            refused=self.refused[error.code],
+        )
 
     async def _join(self, asked: membership.Join, transcript: bytes) -> tuple[External, membership.Admitted]:
         known = await self._enrolment.judge(asked, transcript)
+        if self._returns(known.id, asked.instance):
+            await self.end(known.name, "its credential is used in two places")
+            raise await self._enrolment.suspend(known)
         grant = known.grant
         member = External(known.name, grant.group, min(asked.slots, grant.most_slots), grant)
         await self._replace(member.name)
@@ -179,6 +204,20 @@ class Gateway:
             heartbeat_seconds=self._settings.heartbeat_seconds,
             drain_seconds=self._settings.drain_seconds,
         )
+
+    def _returns(self, credential: str, instance: str) -> bool:
+        """Whether a program joins again after another one had joined with its credential: so both run, in two places.
+
+        A program that was ended and started anew has another name each time, and those before it never come back.
+        """
+        seen = self._instances.setdefault(credential, [])
+        if instance in seen[:-1]:
+            del self._instances[credential]  # whoever approves it begins anew
+            return True
+        if seen[-1:] != [instance]:
+            seen.append(instance)
+            del seen[:-MOST_INSTANCES]
+        return False
 
     async def _replace(self, name: str) -> None:
         """A worker that proves itself anew has lost its session before: that one is over."""

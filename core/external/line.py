@@ -26,5 +26,5 @@ class Line(Protocol):
     async def take(self) -> bytes:
         """Wait for the next record. Raises LineBroken when the line is known to have ended."""
 
-    async def close(self) -> None:
-        """End it. Does not raise, and may be called twice."""
+    async def close(self, reason: str = "") -> None:
+        """End it, and tell the other end why where the wire can. Does not raise, and may be called twice."""

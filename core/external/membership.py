@@ -55,6 +55,8 @@ class Join(_Asked):
     credential: CredentialId
     generation: Generation
     slots: Slots
+    instance: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    """Names the life of the program that joins: one that was followed by another does not come back."""
 
 
 Asked = Enrol | Rotate | Join
@@ -68,6 +70,7 @@ class Enrolled(BaseModel):
     credential: CredentialId
     name: Name
     group: Name
+    ephemeral: bool = False
     state: EnrolmentState
     generation: Generation
 

@@ -136,7 +136,7 @@ class NatsLine:
     async def take(self) -> bytes:
         return await self._inbox.take()
 
-    async def close(self) -> None:
+    async def close(self, reason: str = "") -> None:
         await self._inbox.end()
 
 

@@ -17,7 +17,7 @@ from core.external.identity import installation
 from core.external.line import Line, LineBroken
 from core.external.membership import Admitted, Enrolled
 from core.external.sealed import RANDOM_BYTES, Records, WorkerKey
-from core.model.enrolment import EnrolmentState, WorkerGrant
+from core.model.enrolment import EnrolmentState, WorkerGrant, token_id
 from core.model.frames import PROTOCOL
 from core.model.worker_group import External
 
@@ -109,36 +109,50 @@ class OverNats:
 
 
 class ByCredential:
-    """With the credential in a file, which a token is redeemed for when there is none."""
+    """With the credential in a file, which a token is redeemed for when there is none, or when it is another token than
+    the one that the credential came by."""
 
     def __init__(
         self,
         wire: Wire,
         path: Path,
         *,
-        token: Callable[[], str],
+        token: str,
         name: str,
         host: str,
         slots: int,
         told: Callable[[str], None],
     ) -> None:
         """`name` is what the worker has to be called, if that is said; else what its token says, or as its `host`.
-        `token` is asked for the text of one when there is no credential.
+        `token` is the text of one, or empty. What is asked for lies beside `path` until it is given: what was there
+        counts until then.
 
-        Raises StorageUnavailable (the file), and what `token` raises.
+        Raises StorageUnavailable (a file), InvalidParams (no token and no credential, or that of another worker).
         """
         self._wire = wire
+        self._path = path
         self._name = name
         self._host = host
         self._slots = slots
         self._told = told
-        self._token = ""
+        self._token = token
+        self._instance = os.urandom(16).hex()
         found = credential.read(path)
-        if found is None or not found.enrolled:
-            self._token = token()
-            engine = self._token.rpartition("_")[2]
-            if found is None or found.engine != engine:  # else the answer to the same request was lost
-                found = credential.begin(path, engine)
+        if token and (found is None or found.token != token_id(token)):
+            asking = path.with_name(f"{path.name}.asked")
+            asked = credential.read(asking)  # else the answer to the same request was lost
+            found = asked if asked is not None and asked.token == token_id(token) else credential.begin(asking, token)
+        if found is None:
+            raise errors.InvalidParams(
+                "This worker was not let in yet.",
+                hint="Make it a token on the side of the engine (sluice worker-token create --group GROUP), and name"
+                " the file with it: --token-file.",
+            )
+        if name and found.enrolled and found.name != name:
+            raise errors.InvalidParams(
+                f"This home is that of worker {found.name}, and not of {name}.",
+                hint=f"Give each worker a --home of its own; or let this one in as {name} with a new token.",
+            )
         self._held: Held = found
 
     @property
@@ -152,7 +166,11 @@ class ByCredential:
             await self._rotate()
         line = await self._wire.open(self._held.engine)
         try:
-            asked = await _asked(line, self._held.engine, lambda transcript: self._held.join(self._slots, transcript))
+            asked = await _asked(
+                line,
+                self._held.engine,
+                lambda transcript: self._held.join(self._slots, self._instance, transcript),
+            )
             admitted = Admitted.model_validate(asked.answer)
         except BaseException:
             await line.close()
@@ -171,7 +189,7 @@ class ByCredential:
     async def _enrol(self) -> None:
         held = self._held
         made = await self._exchange(lambda transcript: held.enrol(self._token, self._name, self._host, transcript))
-        held.enrolled_as(made)
+        held.enrolled_as(made, self._path)
         waits = " It waits until somebody approves it." if made.state is EnrolmentState.PENDING else ""
         self._told(f"Worker {made.name} is enrolled in group {made.group}, key {held.fingerprint}.{waits}")
 
@@ -188,6 +206,8 @@ class ByCredential:
             await line.close()
 
     async def close(self) -> None:
+        if self._held.ephemeral:  # it ends with the good-bye of this program
+            self._held.forget()
         await self._wire.close()
 
 

@@ -20,6 +20,7 @@ from core.external.tunnel import CHUNK_BYTES
 MOST_BYTES = CHUNK_BYTES + OVERHEAD_BYTES
 OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
+MOST_REASON = 120  # bytes of a close frame, less than RFC 6455, 5.5 allows
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 
 
@@ -40,12 +41,15 @@ class WebSocketLine:
     async def take(self) -> bytes:
         try:
             record = await self._connection.recv(decode=False)
-        except (ConnectionClosed, OSError) as fault:
+        except ConnectionClosed as fault:
+            said = fault.rcvd.reason if fault.rcvd is not None else ""
+            raise LineBroken(said or f"the connection has ended: {fault}") from fault
+        except OSError as fault:
             raise LineBroken(f"the connection has ended: {fault}") from fault
         return bytes(record)
 
-    async def close(self) -> None:
-        await self._connection.close()
+    async def close(self, reason: str = "") -> None:
+        await self._connection.close(reason=reason[:MOST_REASON])
 
 
 def is_ours(url: str) -> bool:

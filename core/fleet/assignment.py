@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from core import errors
+from core.model.states import WorkerState
 from core.model.workload import WorkloadRow, WorkloadView, id_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def assign(
     now_ns: int,
     near: str = "",
 ) -> list[WorkloadRow]:
-    """Workload rows for a staged job: replicas stay where they are, new ones go to the least loaded worker.
+    """Workload rows for a staged job: replicas stay where they are, new ones go to the least loaded worker. A worker
+    that is not there gets none, and keeps none, while there is one that is.
 
     `near` is the worker that holds the other end of the job's worker channel, which is a hop inside one worker: all
     replicas go there. Raises TargetUnavailable when the group has no worker that could take them.
@@ -34,6 +36,7 @@ def assign(
             f"Worker group {errors.shorten(group, 64)} has no worker{' that is not drained' if members else ''}.",
             hint=f"Groups with workers for this tenant: {groups}.",
         )
+    eligible = [w for w in eligible if w["state"] == WorkerState.ONLINE] or eligible
     slots = {w["name"]: w["slots"] for w in eligible}
     load = {w["name"]: w["jobs"] for w in eligible}
     kept = {view.replica: view.worker for view in before if view.worker in load}

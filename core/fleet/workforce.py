@@ -139,16 +139,14 @@ class Workforce:
         """Whether a worker is of another machine and not connected. Raises NotFound."""
         return self.worker(caller, name)["kind"] != LOCAL and not self._fleet.workers[name].connected
 
-    async def remove_worker(self, caller: Caller, name: str) -> None:
-        """Forget a worker of another machine. Raises NotFound, AlreadyExists for one that the engine starts, Busy for
-        one that is connected."""
+    def refuse_present(self, caller: Caller, name: str) -> None:
+        """Raises NotFound, AlreadyExists for a worker that the engine starts, Busy for one that is connected."""
         if self.worker(caller, name)["kind"] == LOCAL:
             raise errors.AlreadyExists(
                 f"The engine starts worker {name} itself.", hint="Start the engine with fewer --workers."
             )
         if self._fleet.workers[name].connected:
             raise errors.Busy(f"Worker {name} is connected.", hint="Stop 'sluice worker' on its machine first.")
-        await self.forget(caller, name)
 
     async def forget(self, caller: Caller, name: str) -> None:
         """Forget a worker that has gone, with its labels and its drain."""
@@ -171,8 +169,9 @@ def _refuse_external(group: WorkerGroup, workers: Iterable[Worker]) -> None:
     names = [worker.name for worker in workers if worker.kind == EXTERNAL]
     if names and group.open:
         raise errors.InvalidParams(
-            f"{', '.join(names[:3])} is of another machine, and worker group {group.name} admits every tenant.",
-            hint=f"Name its tenants: sluice group update {group.name} --admit TENANT.",
+            f"Worker group {group.name} would admit every tenant, with workers of other machines in it: "
+            f"{', '.join(names[:3])}.",
+            hint="Such a group names its tenants: --admit TENANT, once for each.",
         )
 
 

@@ -16,6 +16,14 @@ MOST_PENDING = 100
 PENDING_SECONDS = 86_400
 
 
+TOKEN_ID_CHARACTERS = 20
+
+
+def token_id(text: str) -> str:
+    """The id of a token that is given as a whole, or by its id."""
+    return text.strip()[:TOKEN_ID_CHARACTERS]
+
+
 class Ability(StrEnum):
     """What the owner of a worker may open to its jobs on its machine. Whatever was not granted stays closed there."""
 

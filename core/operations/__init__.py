@@ -1,6 +1,7 @@
 """Every verb that a user has, declared once. MCP tools, HTTP routes, OpenAPI, CLI and docs are read off REGISTRY.
 
-One module per noun; first file to read: triggers. losses: what a user is asked before a destructive call (`destroys`).
+One module per noun; first file to read: triggers. losses: what a user is asked before a destructive call (`destroys`);
+moves: what leaves a worker.
 """
 
 from core.operations import (
@@ -33,6 +34,7 @@ from core.operations import (
     losses,
     mcp_grants,
     messages,
+    moves,
     palette,
     plans,
     portals,
@@ -92,6 +94,7 @@ __all__ = [
     "losses",
     "mcp_grants",
     "messages",
+    "moves",
     "palette",
     "plans",
     "portals",

@@ -11,10 +11,11 @@ from core.engine import Engine
 from core.external.enrolment import WantedToken
 from core.external.identity import short
 from core.model import results
-from core.model.enrolment import Ability, Credential, EnrolmentState, WorkerGrant, WorkerToken
+from core.model.enrolment import Ability, Credential, EnrolmentState, WorkerGrant, WorkerToken, token_id
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import NAME_PATTERN
+from core.operations.moves import moves
 from core.operations.registry import LISTED, GroupName, Page, offset_page, operation
 from core.store.disclosures import Disclosure
 
@@ -22,8 +23,8 @@ DAY_SECONDS = 86_400
 
 
 class WorkerTokenCreate(Params):
-    group: GroupName = "default"
-    """The worker group that it lets workers into."""
+    group: GroupName
+    """The worker group that it lets workers into; one that names its tenants."""
     name: str = Field(default="", max_length=63, pattern=rf"{NAME_PATTERN}|^$")
     """The worker that it is for; it replaces the credential that this worker has. When left out, the worker says it."""
     tenants: list[Annotated[str, Field(max_length=64)]] = Field(default_factory=list, max_length=50)
@@ -109,12 +110,12 @@ async def worker_token_list(
 
 
 class WorkerTokenRevoke(Params):
-    id: str = Field(max_length=64)
-    """The id of the token (slw_...)."""
+    id: str = Field(max_length=160)
+    """The id of the token (slw_ and 16 characters); the whole token will do as well."""
 
 
 async def _token_goes(engine: Engine, caller: Caller, params: WorkerTokenRevoke) -> Loss | None:
-    found = await engine.enrolment.token(params.id)
+    found = await engine.enrolment.token(token_id(params.id))
     if found.revoked_at_ns is not None:
         return None
     text = f"The worker token {found.id} of group {found.grant.group} ends; {found.used} of {found.uses} uses were made"
@@ -133,7 +134,7 @@ async def _token_goes(engine: Engine, caller: Caller, params: WorkerTokenRevoke)
 )
 async def worker_token_revoke(engine: Engine, caller: Caller, params: WorkerTokenRevoke) -> results.workers.WorkerToken:
     """Withdraw a token at once. Workers that it let in before stay: worker_revoke ends those."""
-    return _token(await engine.enrolment.revoke_token(caller, params.id))
+    return _token(await engine.enrolment.revoke_token(caller, token_id(params.id)))
 
 
 class WorkerCredentialList(Page):
@@ -209,7 +210,10 @@ async def worker_secrets(
             "last_given_at": clock.iso(one.last_at_ns),
         }
 
-    return offset_page(await engine.fleet.disclosures.of(params.name), params, row)
+    found = await engine.fleet.disclosures.of(params.name)
+    if not found and params.name not in engine.fleet.workers:
+        await engine.enrolment.ever(params.name)
+    return offset_page(found, params, row)
 
 
 class WorkerApprove(Params):
@@ -264,15 +268,6 @@ async def worker_revoke(engine: Engine, caller: Caller, params: WorkerRevoke) ->
     await engine.gateway.end(params.name, "its credential was revoked")
     if params.name not in engine.fleet.workers:
         return {**_credential(ended), "moved": [], "stays": [], "moved_in_all": 0, "stays_in_all": 0}
-    given = await engine.drainer.vacate(caller, params.name)
-    if given.moved:
-        await engine.fleet.wait(lambda: engine.fleet.settled(given.moved), params.wait_seconds)
+    given = await engine.drainer.vacate(caller, params.name, gone=True)
     await engine.workforce.forget(caller, params.name)
-    mine = f"{caller.tenant}/"
-    return {
-        **_credential(ended),
-        "moved": [{"id": id, "worker": to} for id, to in given.moved.items() if id.startswith(mine)],
-        "stays": [{"id": id, "reason": why} for id, why in given.stays.items() if id.startswith(mine)],
-        "moved_in_all": len(given.moved),
-        "stays_in_all": len(given.stays),
-    }
+    return {**_credential(ended), **await moves(engine, caller, given, params.wait_seconds)}

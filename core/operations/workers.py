@@ -13,6 +13,7 @@ from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
+from core.operations.moves import moves
 from core.operations.registry import LISTED, GroupName, Labels, Sorted, offset_page, operation
 
 
@@ -180,10 +181,14 @@ async def _worker_goes(engine: Engine, caller: Caller, params: WorkerRemove) -> 
     platform=True,
 )
 async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) -> results.workers.WorkerRemoved:
-    """Forget an external worker, with its labels and its drain. What it still should run moves at the next reconcile.
-    A worker that is connected, or that this engine starts itself, is not removed; one that joins again is new."""
-    await engine.workforce.remove_worker(caller, params.name)
-    return {"name": params.name, "removed": True}
+    """Forget an external worker, with its labels and its drain. What it still should run moves at once, as far as there
+    is room; `stays` names the rest, which waits. A worker that is connected, or that this engine starts itself, is not
+    removed; one that joins again is new (worker_revoke keeps it out)."""
+    engine.workforce.refuse_present(caller, params.name)
+    engine.fleet.forsake(params.name)
+    given = await engine.drainer.vacate(caller, params.name, gone=True)
+    await engine.workforce.forget(caller, params.name)
+    return {"name": params.name, "removed": True, **await moves(engine, caller, given, 0)}
 
 
 async def _moved(
@@ -191,13 +196,5 @@ async def _moved(
 ) -> results.workers.WorkerChanged:
     """Move away what must not stay on a worker that `leaves` its place: the worker with moved[], stays[]."""
     given = await engine.drainer.vacate(caller, name) if leaves else Given()
-    if given.moved:
-        await engine.fleet.wait(lambda: engine.fleet.settled(given.moved), wait_seconds)
-    mine = f"{caller.tenant}/"
-    return {
-        **engine.workforce.worker(caller, name),
-        "moved": [{"id": id, "worker": to} for id, to in given.moved.items() if id.startswith(mine)],
-        "stays": [{"id": id, "reason": why} for id, why in given.stays.items() if id.startswith(mine)],
-        "moved_in_all": len(given.moved),
-        "stays_in_all": len(given.stays),
-    }
+    left = await moves(engine, caller, given, wait_seconds)
+    return {**engine.workforce.worker(caller, name), **left}

@@ -23,7 +23,7 @@ from core.model.enrolment import (
     WorkerGrant,
     WorkerToken,
 )
-from core.store import audit
+from core.store import audit, worker_groups
 from core.store.audit import AuditRow
 from core.store.rows import insertion
 
@@ -136,11 +136,23 @@ def _credential(row: Any) -> Credential:
 
 
 def add_token(db: Database, token: WorkerToken, secret_hash: str, audit_row: AuditRow) -> None:
-    """Keep a new token. Raises NotFound when its group is not there."""
-    if not db.table("worker_groups").count_where("name = ?", [token.grant.group]):
+    """Keep a new token. Raises NotFound when its group is not there, InvalidParams when that admits every tenant, or
+    not those of the token."""
+    group = next((one for one in worker_groups.groups(db) if one.name == token.grant.group), None)
+    if group is None:
         raise errors.NotFound(
             f"There is no worker group {token.grant.group}.",
             hint=f"Make it, with the tenants that it serves: sluice group create {token.grant.group} --admit TENANT.",
+        )
+    if group.open:
+        raise errors.InvalidParams(
+            f"Worker group {group.name} admits every tenant, and a worker of another machine serves tenants by name.",
+            hint="Make a group for it: sluice group create edge --admit TENANT.",
+        )
+    if foreign := [tenant for tenant in token.grant.tenants if not group.admits(tenant)]:
+        raise errors.InvalidParams(
+            f"Worker group {group.name} does not admit {errors.shorten(', '.join(foreign), 200)}.",
+            hint=f"It admits {errors.shorten(', '.join(group.tenants), 200)}.",
         )
     grant = token.grant
     row = _TokenRow(

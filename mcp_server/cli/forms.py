@@ -415,7 +415,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "worker_credential_list": Form(
             "worker credentials",
             columns="name state group key generation address can tenants created_at decided_by id token",
-            empty="No worker of another machine was let in. 'sluice worker-token create' is how it begins.",
+            empty="There is no such credential. 'sluice worker-token create' is how a worker is let in.",
         ),
         "worker_secrets": Form(
             "worker secrets {name}",

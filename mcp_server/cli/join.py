@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import re
 import socket
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +27,9 @@ from core.settings import Settings
 from mcp_server.cli import connect, signals
 
 TOKEN_VARIABLE = "SLUICE_WORKER_TOKEN"
-TOKEN_PURPOSE = "lets this worker in once"
+CREDENTIAL_FILE = "worker.credential"
+LOCK_FILE = "worker.lock"
+MOST_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +63,18 @@ async def join(flags: Joining) -> int:
     filepolicy.prepare(settings)
     sandbox.check(settings.sandbox)
     process.hide_memory()  # it holds the key of the worker
-    way = _way(flags, broker, settings)
-    working = asyncio.create_task(host.work(way, settings, child.spawn, connect.note))
-    with signals.StopRequest() as stop:
-        stopping = asyncio.create_task(stop.taken())
-        done, _ = await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
-    if working in done:
-        stopping.cancel()
-        await working  # raises why
-    connect.note(f"{stopping.result().name}: draining")
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
+    with _alone(settings.home):
+        way = _way(flags, broker, settings)
+        working = asyncio.create_task(host.work(way, settings, child.spawn, connect.note))
+        with signals.StopRequest() as stop:
+            stopping = asyncio.create_task(stop.taken())
+            done, _ = await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if working in done:
+            stopping.cancel()
+            await working  # raises why
+        connect.note(f"{stopping.result().name}: draining")
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
     return 0
 
 
@@ -80,15 +87,23 @@ def _refuse_unfit(flags: Joining) -> None:
             )
     if not 1 <= flags.slots <= 4096:
         raise errors.InvalidParams(f"--slots is {flags.slots}; from 1 to 4096 is allowed.")
-    if flags.url and flags.nats:
-        raise errors.InvalidParams("--url and --nats both say where the engine is.", hint="Leave --nats out.")
+    for one, other in (("url", "nats"), ("token", "token_file")):
+        if getattr(flags, one) and getattr(flags, other):
+            spelled = [f"--{name.replace('_', '-')}" for name in (one, other)]
+            raise errors.InvalidParams(f"{' and '.join(spelled)} say the same.", hint=f"Leave {spelled[1]} out.")
+    if flags.url and not websocket.is_ours(flags.url) and not flags.url.startswith(("nats://", "tls://")):
+        raise errors.InvalidParams(
+            f"--url {errors.shorten(flags.url, 100)} is no address of an engine.",
+            hint="Use https://HOST:PORT (or http://), where 'sluice serve' listens, or nats://HOST:PORT.",
+        )
 
 
 def _way(flags: Joining, broker: str | None, settings: Settings) -> Way:
     """How this worker joins: with a copy of the key of the installation when it was given one, else with a credential
     of its own. Raises InvalidParams, StorageUnavailable, TargetUnavailable."""
+    token = _token(flags)
     shared = flags.key_file or settings.home / KEY_FILE
-    if flags.nats and not flags.token and not flags.token_file and (flags.key_file or shared.exists()):
+    if flags.nats and not token and (flags.key_file or shared.exists()):
         connect.note(
             f"This worker joins with a copy of {KEY_FILE}, which goes: ask for a worker token (docs/workers.md)."
         )
@@ -101,11 +116,10 @@ def _way(flags: Joining, broker: str | None, settings: Settings) -> Way:
     else:
         assert flags.url is not None
         wire = OverWebSocket(flags.url, flags.tls_ca)
-    file = f"{flags.name}.credential" if flags.name else "worker.credential"
     return ByCredential(
         wire,
-        settings.home / file,
-        token=lambda: _token(flags),
+        settings.home / CREDENTIAL_FILE,
+        token=token,
         name=flags.name or "",
         host=_own_name(),
         slots=flags.slots,
@@ -117,19 +131,59 @@ def _own_name() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().lower()).strip("-_")[:63] or "worker"
 
 
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Keep the home of a worker for this process. Raises Busy when another one has it, InvalidParams for the home of an
+    engine."""
+    if (home / "sluice.db").exists():
+        raise errors.InvalidParams(
+            f"{home} is the home of an engine.", hint="Give the worker one of its own: --home DIRECTORY."
+        )
+    handle = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise errors.AlreadyExists(
+                f"Another 'sluice worker' runs with the home {home}.", hint="Give each worker a --home of its own."
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
 def _token(flags: Joining) -> str:
-    """The text of the token. Raises InvalidParams without one, StorageUnavailable."""
+    """The text of the token that was given; empty without one. Raises InvalidParams."""
     text = flags.token or os.environ.pop(TOKEN_VARIABLE, "")
     if flags.token_file is not None:
-        text = keyfile.read(flags.token_file, TOKEN_PURPOSE).decode("utf-8", "replace")
+        text = _read(flags.token_file)
     elif flags.token:
         connect.note("A token on the command line is seen by every process here; --token-file hides it.")
-    if not text:
+    if text and not re.fullmatch(TOKEN_PATTERN, text.strip()):
         raise errors.InvalidParams(
-            "This worker was not let in yet.",
-            hint="Make it a token on the side of the engine (sluice worker-token create), and name the file with it:"
-            " --token-file.",
+            "This is no worker token: slw_, an id, a secret and a fingerprint, on one line.",
+            hint="sluice worker-token create --group GROUP makes one.",
         )
-    if not re.fullmatch(TOKEN_PATTERN, text.strip()):
-        raise errors.InvalidParams("This is no worker token.", hint="sluice worker-token create makes one (slw_...).")
     return text.strip()
+
+
+def _read(file: Path) -> str:
+    """What is in the file of a token. Raises InvalidParams."""
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        text = file.read_bytes()[:MOST_BYTES].decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""  # it was used and removed: a worker with a credential needs none
+    except OSError as error:
+        raise errors.InvalidParams(f"--token-file {file} cannot be read: {error.strerror}.") from None
+    if mode & 0o077:
+        raise errors.InvalidParams(
+            f"Others can read the worker token in {file} (mode {mode:04o}).",
+            hint=f"If nobody did: chmod 600 {file}. Else withdraw it: sluice worker-token revoke"
+            f" {text.strip()[:20] if text.startswith('slw_') else 'ID'}.",
+        )
+    if not text.strip():
+        raise errors.InvalidParams(
+            f"There is no token in {file}.", hint="sluice worker-token create --group GROUP makes one."
+        )
+    return text

@@ -167,6 +167,12 @@ async def _join(
         A copy of worker.key of the engine, for workers from before there were tokens (allow_shared_worker_key).
     """
     if url is None and nats is None:
+        if token_file or token or name or tls_ca or key_file:
+            from core import errors
+
+            raise errors.InvalidSettings(
+                "Where is the engine? --url is missing.", hint="sluice worker --url https://HOST:PORT --token-file FILE"
+            )
         build()["worker"].help_print([])
         return 0
     from mcp_server.cli import join

@@ -30,6 +30,9 @@ async def rebalance(given: dict[str, Any], beside: Mapping[str, Any], common: co
     """Compute and save the plans that even out a worker group; the exit code is that of the worst of them."""
     async with connect.engine(common) as engine:
         made = await engine.call("worker_group_rebalance", **given)
+    if common.output == "name":
+        render.text("\n".join(one["plan_id"] for one in made["plans"]))
+        return codes.OK
     if common.json:
         render.json(made)
     elif not made["plans"]:

@@ -67,7 +67,7 @@ async def serve(
         How many worker processes to run, as a number, or by worker group: default=2,etl=1. 2, when nothing is said.
     nats
         The NATS server over which workers of other machines join, and that keeps channels with transport jetstream:
-        nats://HOST:PORT. The workers need a copy of worker.key in the home directory.
+        nats://HOST:PORT. They join by the port of this server without it.
     adopt
         Run on a home that was copied from another place or machine, as a home of its own from then on.
     data_root

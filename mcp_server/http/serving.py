@@ -80,8 +80,10 @@ def room(settings: Settings) -> accepting.Room:
 
 
 def _is_no_end(record: logging.LogRecord) -> bool:
-    """Whether a line of the log tells something else than that a request was cut off at the end: how many were is told
-    in one line before."""
+    """Whether a line of the log tells something else than that a request was cut off at the end (how many were is told
+    in one line before), or that a socket was gone before it was answered."""
+    if "without completing handshake" in str(record.msg):
+        return False
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 

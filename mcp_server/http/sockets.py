@@ -19,6 +19,8 @@ from mcp_server.http import problems
 
 MOST_BYTES = CHUNK_BYTES + OVERHEAD_BYTES  # of one record
 
+MOST_REASON = 120  # bytes of a close frame, less than RFC 6455, 5.5 allows
+NORMAL, TRY_AGAIN = 1000, 1013  # RFC 6455, 7.4.1, and the registry of close codes
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -74,11 +76,12 @@ class SocketLine:
             raise LineBroken("a text came, where records are bytes")
         return bytes(record)
 
-    async def close(self) -> None:
+    async def close(self, reason: str = "") -> None:
         if not self._over:
             self._over = True
+            code = TRY_AGAIN if reason else NORMAL
             try:
-                await self._send({"type": "websocket.close", "code": 1000})
+                await self._send({"type": "websocket.close", "code": code, "reason": reason[:MOST_REASON]})
             except (OSError, RuntimeError):
                 return  # it has ended meanwhile
 
@@ -104,5 +107,5 @@ class Workers:
         try:
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
             await self._meet(line, str((scope.get("client") or ("",))[0]))
-        except errors.SluiceError:
-            await line.close()
+        except errors.SluiceError as error:
+            await line.close(error.message)

@@ -372,7 +372,7 @@ async def test_a_worker_of_another_machine_does_not_give_its_key_away(tmp_path: 
                 for path in (
                     "token",
                     key,
-                    tmp_path / "edge" / "edge-1.credential",
+                    tmp_path / "edge" / "worker.credential",
                     "/etc/passwd",
                     tmp_path / "edge" / "state",
                 ):

@@ -60,7 +60,7 @@ class Thief:
         self.over = asyncio.Event()
         held = token.with_name("thief.credential")
         self.way = ByCredential(
-            OverNats(url), held, token=token.read_text, name="thief", host="thief", slots=64, told=print
+            OverNats(url), held, token=token.read_text(), name="thief", host="thief", slots=64, told=print
         )
 
     async def join(self) -> None:
@@ -95,12 +95,16 @@ async def _thief(engine: Engine, bus: server.Server, place: Path, group: str = "
 async def test_a_token_opens_no_group_that_does_not_name_its_tenants(
     engine: Engine, bus: server.Server, tmp_path: Path
 ) -> None:
-    thief = await _thief(engine, bus, tmp_path, "default")
+    with pytest.raises(errors.InvalidParams, match="admits every tenant"):
+        await _thief(engine, bus, tmp_path, "default")
+    with pytest.raises(errors.NotFound, match="There is no worker group"):
+        await _thief(engine, bus, tmp_path, "nowhere")
+    await engine.call("worker_group_create", {"name": "edge", "tenants": ["evil"]}, ADMIN)
+    thief = await _thief(engine, bus, tmp_path)
+    await engine.call("worker_group_update", {"name": "edge", "tenants": ["*"]}, ADMIN)  # opened meanwhile
     with pytest.raises(errors.Forbidden, match="admits every tenant"):
         await thief.join()
     await thief.way.close()
-    with pytest.raises(errors.NotFound, match="There is no worker group"):
-        await _thief(engine, bus, tmp_path, "nowhere")
 
 
 async def test_a_foreign_worker_is_given_nothing_of_tenants_that_its_group_does_not_admit(

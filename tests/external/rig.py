@@ -97,7 +97,7 @@ async def machine(
 
 async def token(engine: Engine, file: Path, **wanted: Any) -> Path:
     """A file with a token that lets as many workers in as a test has; `wanted` says otherwise."""
-    wanted = {"uses": 100, "approval": "auto", **wanted}
+    wanted = {"group": "default", "uses": 100, "approval": "auto", **wanted}
     made = await engine.call("worker_token_create", wanted, ADMIN)
     keep(file, made["token"])
     return file

@@ -13,7 +13,7 @@ import pytest
 
 from core import clock, errors
 from core.engine import Engine
-from core.external import credential
+from core.external import credential, ways
 from core.external.credential import Held
 from core.external.membership import Enrolled
 from core.model.enrolment import Ability, EnrolmentState
@@ -31,25 +31,30 @@ DAY_NS = 86_400 * clock.NANOSECONDS
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     async with engine_on(tmp_path / "home", workers=0) as running:
+        await running.call("worker_group_create", {"name": "edge", "tenants": ["tenant-a", "b"]}, ADMIN)
         yield running
 
 
 async def made(engine: Engine, **wanted: Any) -> dict[str, Any]:
-    return await engine.call("worker_token_create", wanted, ADMIN)
+    return await engine.call("worker_token_create", {"group": "edge", **wanted}, ADMIN)
 
 
 def key(folder: Path, token: str, name: str = "w") -> Held:
-    return credential.begin(folder / f"{name}.credential", token.rpartition("_")[2])
+    return credential.begin(folder / f"{name}.credential", token)
 
 
 async def enrol(engine: Engine, held: Held, token: str, name: str = "", host: str = "host") -> Enrolled:
     given = await engine.enrolment.enrol(held.enrol(token, name, host, TRANSCRIPT), TRANSCRIPT, "192.0.2.7")
-    held.enrolled_as(given)
+    held.enrolled_as(given, path_of(held))
     return given
 
 
+def path_of(held: Held) -> Path:
+    return held._path
+
+
 async def joins(engine: Engine, held: Held) -> EnrolmentState:
-    return (await engine.enrolment.judge(held.join(4, TRANSCRIPT), TRANSCRIPT)).state
+    return (await engine.enrolment.judge(held.join(4, "ab" * 16, TRANSCRIPT), TRANSCRIPT)).state
 
 
 async def shown(engine: Engine) -> dict[str, str]:
@@ -80,8 +85,7 @@ async def test_a_lost_answer_costs_nothing_and_gives_nothing(engine: Engine, tmp
 
 
 async def test_what_a_token_says_holds_whatever_the_worker_says(engine: Engine, tmp_path: Path) -> None:
-    await engine.call("worker_group_create", {"name": "edge", "tenants": ["tenant-a", "b"]}, ADMIN)
-    wanted = {"group": "edge", "name": "edge-1", "tenants": ["b"], "can": ["exec"], "slots": 2}
+    wanted = {"name": "edge-1", "tenants": ["b"], "can": ["exec"], "slots": 2}
     token = (await made(engine, **wanted))["token"]
     held = key(tmp_path, token)
     with pytest.raises(errors.InvalidParams, match="is for worker edge-1"):
@@ -183,7 +187,7 @@ async def test_a_copy_of_a_credential_is_noticed_and_nobody_goes_on_before_someb
     (tmp_path / "copy.credential").write_bytes(copied)
     thief = credential.read(tmp_path / "copy.credential")
     assert thief is not None
-    with pytest.raises(errors.Busy, match="there may be a copy"):
+    with pytest.raises(errors.Busy, match="there is a copy"):
         await joins(engine, thief)
     with pytest.raises(errors.Busy, match="is suspended"):
         await joins(engine, held)
@@ -211,6 +215,7 @@ async def test_what_was_revoked_never_joins_again(engine: Engine, tmp_path: Path
 
 async def test_the_text_of_a_token_is_nowhere_in_the_home(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=0) as engine:
+        await engine.call("worker_group_create", {"name": "edge", "tenants": ["b"]}, ADMIN)
         secret = (await made(engine))["token"].split("_")[2]
     for file in (tmp_path / "home").rglob("*"):
         if file.is_file():
@@ -231,3 +236,54 @@ def test_a_file_that_is_no_credential_is_named_and_not_used(tmp_path: Path, cont
     path.symlink_to("/etc/passwd")
     with pytest.raises(errors.StorageUnavailable):
         credential.read(path)
+
+
+async def test_a_token_that_could_let_nobody_in_is_not_made(engine: Engine) -> None:
+    for wanted, said in (
+        ({"group": "default"}, "admits every tenant"),
+        ({"tenants": ["b", "nobody"]}, "does not admit nobody"),
+        ({"name": "edge-1", "uses": 2}, "is used once"),
+    ):
+        with pytest.raises(errors.InvalidParams, match=said):
+            await made(engine, **wanted)
+    assert (await engine.call("worker_token_list", {}, ADMIN))["items"] == []
+
+
+async def test_a_whole_token_in_the_place_of_its_id_is_withdrawn_and_not_kept(engine: Engine) -> None:
+    token = (await made(engine))["token"]
+    assert (await engine.call("worker_token_revoke", {"id": token}, ADMIN))["usable"] is False
+    with pytest.raises(errors.NotFound):
+        await engine.call("worker_revoke", {"name": token[:64]}, ADMIN)
+    for tenant in (ADMIN.tenant, SYSTEM.tenant):
+        audited = await engine.call("audit_list", {}, replace(ADMIN, tenant=tenant))
+        assert token.split("_")[2][:20] not in str(audited)
+
+
+async def test_secrets_of_a_worker_that_never_was_are_no_empty_list(engine: Engine) -> None:
+    with pytest.raises(errors.NotFound, match="was ever let in"):
+        await engine.call("worker_secrets", {"name": "tpyo"}, ADMIN)
+
+
+def test_another_token_than_before_is_asked_with_and_the_old_credential_counts_until_then(tmp_path: Path) -> None:
+    old, new = (f"slw_{digit * 16}_{'b' * 64}_{'c' * 32}" for digit in "12")
+    path = tmp_path / "worker.credential"
+    held = credential.begin(path, old)
+    held.enrolled_as(
+        Enrolled(credential="wrk_1", name="edge-1", group="edge", state=EnrolmentState.ACTIVE, generation=1), path
+    )
+    kept = path.read_bytes()
+
+    def way(token: str, name: str = "") -> ways.ByCredential:
+        wire = ways.OverWebSocket("http://127.0.0.1:1", None)
+        return ways.ByCredential(wire, path, token=token, name=name, host="host", slots=1, told=print)
+
+    assert way("")._held.enrolled and way(old)._held.enrolled
+    asked = way(new)._held
+    assert not asked.enrolled and path.read_bytes() == kept
+    assert way(new)._held.fingerprint == asked.fingerprint, "asked again with the same key"
+    given = Enrolled(credential="wrk_2", name="edge-2", group="edge", state=EnrolmentState.ACTIVE, generation=1)
+    asked.enrolled_as(given, path)
+    assert way("")._held.name == way(new, "edge-2")._held.name == "edge-2"
+    assert [one.name for one in tmp_path.iterdir()] == ["worker.credential"]
+    with pytest.raises(errors.InvalidParams, match="is that of worker edge-2"):
+        way("", "edge-1")

@@ -59,7 +59,7 @@ async def test_an_engine_and_a_worker_with_their_commands(tmp_path: Path) -> Non
                         break
                 assert (code, listed["items"][0]["kind"]) == (0, "external")
                 assert (home / "engine.identity").stat().st_mode & 0o777 == 0o600
-                assert (tmp_path / "edge" / "edge-1.credential").stat().st_mode & 0o777 == 0o600
+                assert (tmp_path / "edge" / "worker.credential").stat().st_mode & 0o777 == 0o600
                 assert not (home / "worker.key").exists(), "only whoever asks for it has one"
                 edge.signal(signal.SIGTERM)
                 assert await edge.ended() == 0
@@ -93,3 +93,28 @@ async def test_doctor_looks_at_the_nats_server_that_is_set(tmp_path: Path, monke
     assert fault["state"] == "fault"
     assert "cannot be reached" in fault["found"]
     assert "s3cret" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--token-file", "t"], "--url is missing"),
+        (["--url", "127.0.0.1:3000", "--token-file", "t"], "Use https://HOST:PORT"),
+        (["--url", "ftp://x", "--token-file", "t"], "is no address of an engine"),
+        (["--url", "http://x:1", "--token-file", "empty"], "There is no token in"),
+        (["--url", "http://x:1", "--token-file", "open"], "sluice worker-token revoke slw_0123456789abcdef"),
+        (["--url", "http://x:1", "--token-file", "other"], "This is no worker token"),
+        (["--url", "http://x:1"], "This worker was not let in yet"),
+    ],
+)
+async def test_what_is_mistyped_about_a_worker_is_told_with_the_way(
+    tmp_path: Path, words: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    token = f"slw_0123456789abcdef_{'a' * 64}_{'b' * 32}"
+    for name, text in (("t", token), ("empty", ""), ("open", token), ("other", "sluice_x")):
+        rig.keep(tmp_path / name, text)
+    (tmp_path / "open").chmod(0o644)
+    done = await anyio.run_process([SLUICE, "worker", *words, "--home", str(tmp_path / "home")], check=False)
+    assert done.returncode not in (0, None)
+    assert said in done.stderr.decode()

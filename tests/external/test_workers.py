@@ -342,3 +342,81 @@ async def test_an_engine_works_with_its_own_workers_while_nats_is_away(tmp_path:
         async with engine_on(tmp_path / "engine", workers=1, nats=bus.url) as engine:
             await rig.publish(engine)
             assert (await rig.invoke(engine))["state"] == "succeeded"
+
+
+WAITS = "name: {name}\ninput: {{echo: {{event: x, trigger: {{interval: 1h}}}}}}\noutput: {{discard: {{}}}}\n"
+
+
+async def placed(engine: Engine, *jobs: str) -> dict[str, str]:
+    """Where single jobs are."""
+    found = {one: await engine.call("job_get", {"name": one}, ADMIN) for one in jobs}
+    return {one: answer["workloads"][0]["worker"] for one, answer in found.items()}
+
+
+async def test_what_a_worker_that_is_shut_out_ran_moves_and_what_has_no_room_is_named(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(90):
+        small = await rig.token(engine, tmp_path / "small", name="edge-2", uses=1, slots=1)
+        async with (
+            rig.machine(tmp_path / "one", bus.url, key) as first,
+            rig.machine(tmp_path / "two", bus.url, small, "edge-2"),
+        ):
+            for name in ("edge-1", "edge-2"):
+                await rig.online(engine, name)
+            for job in ("a", "b"):
+                await engine.call("job_put", {"document": WAITS.format(name=job)}, ADMIN)
+                await engine.call("job_deploy", {"name": job}, ADMIN)
+            assert set((await placed(engine, "a", "b")).values()) == {"edge-1"}, "it has more room"
+            ended = await engine.call("worker_revoke", {"name": "edge-1"}, ADMIN)
+            assert await first.ended() == codes.REFUSED
+            assert [one["worker"] for one in ended["moved"]] == ["edge-2"]
+            (stays,) = ended["stays"]
+            assert stays["reason"] == "no other worker of its group has room"
+            where = await placed(engine, "a", "b")
+            assert where[ended["moved"][0]["id"].partition("/")[2].partition("#")[0]] == "edge-2"
+
+
+async def test_a_single_job_goes_to_a_worker_that_is_there(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "one", bus.url, key) as first:
+            await rig.online(engine)
+            await engine.call("job_put", {"document": WAITS.format(name="a")}, ADMIN)
+            await engine.call("job_deploy", {"name": "a"}, ADMIN)
+            first.signal(signal.SIGTERM)
+            assert await first.ended() == 0
+            await rig.lost(engine)
+        async with rig.machine(tmp_path / "two", bus.url, key, "edge-2"):
+            await rig.online(engine, "edge-2")
+            await engine.call("job_deploy", {"name": "a"}, ADMIN)
+            assert await placed(engine, "a") == {"a": "edge-2"}
+            await engine.call("job_put", {"document": WAITS.format(name="b")}, ADMIN)
+            await engine.call("job_deploy", {"name": "b"}, ADMIN)
+            assert await placed(engine, "b") == {"b": "edge-2"}, "although edge-1 has nothing at all"
+            removed = await engine.call("worker_remove", {"name": "edge-1"}, ADMIN)
+            assert (removed["moved"], removed["stays"]) == ([], [])
+
+
+async def test_a_credential_that_is_used_in_two_places_is_suspended(
+    engine: Engine, bus: server.Server, key: Path, tmp_path: Path
+) -> None:
+    with anyio.fail_after(60):
+        async with rig.machine(tmp_path / "one", bus.url, key) as first:
+            await rig.online(engine)
+            copied = tmp_path / "two"
+            copied.mkdir()
+            credential = (tmp_path / "one" / "worker.credential").read_text()
+            rig.keep(copied / "worker.credential", credential)
+            async with rig.machine(copied, bus.url, key) as second:
+                await second.says("has joined")
+                await first.says("is cut off")
+                await first.says("is used in two places")
+                await second.says("is suspended")
+            (row,) = (await engine.call("worker_credential_list", {}, ADMIN))["items"]
+            assert row["state"] == "suspended"
+            await engine.call("worker_approve", {"name": "edge-1"}, ADMIN)
+            await rig.online(engine)
+        async with rig.machine(tmp_path / "one", bus.url, key):
+            await rig.online(engine)  # a program that is started anew is no second place

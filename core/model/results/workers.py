@@ -66,8 +66,8 @@ class Stays(TypedDict):
     reason: str
 
 
-class WorkerChanged(Worker):
-    """A worker, and what has moved away from it."""
+class Leaving(TypedDict):
+    """What has left a worker, and what has not."""
 
     moved: list[Moved]
     """Of this tenant."""
@@ -78,8 +78,12 @@ class WorkerChanged(Worker):
     stays_in_all: int
 
 
-class WorkerRemoved(TypedDict):
-    """A worker that is forgotten."""
+class WorkerChanged(Worker, Leaving):
+    """A worker, and what has moved away from it."""
+
+
+class WorkerRemoved(Leaving):
+    """A worker that is forgotten, and what has moved away from it."""
 
     name: str
     removed: bool
@@ -172,16 +176,8 @@ class WorkerCredential(Row):
     decided_by: str
 
 
-class WorkerRevoked(WorkerCredential):
+class WorkerRevoked(WorkerCredential, Leaving):
     """A credential that has ended, and what moved away from its worker."""
-
-    moved: list[Moved]
-    """Of this tenant."""
-    stays: list[Stays]
-    """Of this tenant."""
-    moved_in_all: int
-    """Of all tenants."""
-    stays_in_all: int
 
 
 class WorkerSecret(Row):
