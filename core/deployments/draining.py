@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -23,6 +24,9 @@ from core.store import audit, workloads
 from core.store import deployments as table
 from core.store import jobs as job_table
 from core.store.database import Database
+
+if TYPE_CHECKING:
+    from core.model.results import workers
 
 
 @dataclass(slots=True)
@@ -67,6 +71,18 @@ class Drainer:
             if id not in given.moved and not at_home and self._fleet.wants(id):
                 given.stays.setdefault(id, "no other worker of its group has room")
         return given
+
+    async def leaving(self, caller: Caller, given: Given, wait_seconds: float) -> workers.Leaving:
+        """What moved and what stays, of the tenant of the caller by id and of all in number, once that has settled."""
+        if given.moved:
+            await self._fleet.wait(lambda: self._fleet.settled(given.moved), wait_seconds)
+        mine = f"{caller.tenant}/"
+        return {
+            "moved": [{"id": id, "worker": to} for id, to in given.moved.items() if id.startswith(mine)],
+            "stays": [{"id": id, "reason": why} for id, why in given.stays.items() if id.startswith(mine)],
+            "moved_in_all": len(given.moved),
+            "stays_in_all": len(given.stays),
+        }
 
     async def _deployment(self, caller: Caller, name: str, given: Given) -> None:
         row = await self._database.read(table.get, caller.tenant, name)

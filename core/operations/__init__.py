@@ -1,7 +1,6 @@
 """Every verb that a user has, declared once. MCP tools, HTTP routes, OpenAPI, CLI and docs are read off REGISTRY.
 
-One module per noun; first file to read: triggers. losses: what a user is asked before a destructive call (`destroys`);
-moves: what leaves a worker.
+One module per noun; first file to read: triggers. losses: what a user is asked before a destructive call (`destroys`).
 """
 
 from core.operations import (
@@ -34,7 +33,6 @@ from core.operations import (
     losses,
     mcp_grants,
     messages,
-    moves,
     palette,
     plans,
     portals,
@@ -94,7 +92,6 @@ __all__ = [
     "losses",
     "mcp_grants",
     "messages",
-    "moves",
     "palette",
     "plans",
     "portals",

@@ -15,7 +15,6 @@ from core.model.enrolment import Ability, Credential, EnrolmentState, WorkerGran
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.model.worker_group import NAME_PATTERN
-from core.operations.moves import moves
 from core.operations.registry import LISTED, GroupName, Page, offset_page, operation
 from core.store.disclosures import Disclosure
 
@@ -270,4 +269,4 @@ async def worker_revoke(engine: Engine, caller: Caller, params: WorkerRevoke) ->
         return {**_credential(ended), "moved": [], "stays": [], "moved_in_all": 0, "stays_in_all": 0}
     given = await engine.drainer.vacate(caller, params.name, gone=True)
     await engine.workforce.forget(caller, params.name)
-    return {**_credential(ended), **await moves(engine, caller, given, params.wait_seconds)}
+    return {**_credential(ended), **await engine.drainer.leaving(caller, given, params.wait_seconds)}

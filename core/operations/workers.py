@@ -13,7 +13,6 @@ from core.model import results
 from core.model.operation import Effect, Loss, Params
 from core.model.principal import Caller, Role
 from core.operations.losses import counted
-from core.operations.moves import moves
 from core.operations.registry import LISTED, GroupName, Labels, Sorted, offset_page, operation
 
 
@@ -188,7 +187,7 @@ async def worker_remove(engine: Engine, caller: Caller, params: WorkerRemove) ->
     engine.fleet.forsake(params.name)
     given = await engine.drainer.vacate(caller, params.name, gone=True)
     await engine.workforce.forget(caller, params.name)
-    return {"name": params.name, "removed": True, **await moves(engine, caller, given, 0)}
+    return {"name": params.name, "removed": True, **await engine.drainer.leaving(caller, given, 0)}
 
 
 async def _moved(
@@ -196,5 +195,5 @@ async def _moved(
 ) -> results.workers.WorkerChanged:
     """Move away what must not stay on a worker that `leaves` its place: the worker with moved[], stays[]."""
     given = await engine.drainer.vacate(caller, name) if leaves else Given()
-    left = await moves(engine, caller, given, wait_seconds)
+    left = await engine.drainer.leaving(caller, given, wait_seconds)
     return {**engine.workforce.worker(caller, name), **left}
