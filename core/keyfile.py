@@ -47,6 +47,26 @@ def read_or_make(path: Path, purpose: str) -> bytes:
     return read(path, purpose)
 
 
+def keep(path: Path, data: bytes) -> None:
+    """Put a file that nobody else can read in the place of what was there: whole, and on the disk when this returns.
+
+    Raises OSError, and leaves what was there.
+    """
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(handle)
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def _make(path: Path) -> None:
     """Write a new key whole before it has its name, so that a crash leaves none that is cut."""
     fresh = path.with_name(f"{path.name}.{clock.token(8)}")

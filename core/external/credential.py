@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core import clock, errors
+from core import clock, errors, keyfile
 from core.external.handshake import proof
 from core.external.identity import short
 from core.external.membership import CredentialId, Enrol, Enrolled, Generation, Join, Key, Name, Rotate
@@ -159,20 +159,8 @@ class Held:
         self._write(page.model_copy(update=given))
 
     def _write(self, page: _Page) -> None:
-        fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            fresh.unlink(missing_ok=True)
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(page.model_dump_json().encode())
-                file.flush()
-                os.fsync(fd)
-            fresh.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            keyfile.keep(self._path, page.model_dump_json().encode())
         except OSError as fault:
             raise errors.StorageUnavailable(
                 f"The credential of the worker cannot be kept ({self._path}): {fault.strerror}.",

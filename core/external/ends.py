@@ -13,7 +13,7 @@ from typing import Annotated
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from core import clock
+from core import clock, keyfile
 from core.fleet.deaths import Cause, Ended
 from core.fleet.quarantine import WINDOW_SECONDS
 from core.witness import ENDED
@@ -124,15 +124,8 @@ class Ends:
             number=number,
             at_ns=clock.now_ns(),
         )
-        fresh = self._path.with_name(f"{self._path.name}.new")
         try:
-            fresh.unlink(missing_ok=True)
-            fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(page.model_dump_json().encode())
-                file.flush()
-                os.fsync(fd)
-            fresh.replace(self._path)
+            keyfile.keep(self._path, page.model_dump_json().encode())
         except OSError as fault:
             log.warning("worker_end_not_kept", file=str(self._path), reason=str(fault))
 
