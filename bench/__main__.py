@@ -16,7 +16,24 @@ import orjson
 from bench.measure import FULL, SMALLEST
 from bench.report import Row, machine, table
 
-SUITES = ("invoke", "tools", "data", "kafka", "calls", "texts", "plan", "logs", "idle", "streams", "console", "backup")
+SUITES = (
+    *("invoke", "tools", "data", "kafka", "calls", "texts", "workers"),
+    *("plan", "logs", "idle", "streams", "console", "backup"),
+)
+    "invoke",
+    "tools",
+    "data",
+    "kafka",
+    "calls",
+    "texts",
+    "workers",
+    "plan",
+    "logs",
+    "idle",
+    "streams",
+    "console",
+    "backup",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
