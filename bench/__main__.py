@@ -20,20 +20,6 @@ SUITES = (
     *("invoke", "tools", "data", "kafka", "calls", "texts", "workers"),
     *("plan", "logs", "idle", "streams", "console", "backup"),
 )
-    "invoke",
-    "tools",
-    "data",
-    "kafka",
-    "calls",
-    "texts",
-    "workers",
-    "plan",
-    "logs",
-    "idle",
-    "streams",
-    "console",
-    "backup",
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
