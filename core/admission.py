@@ -55,11 +55,11 @@ class Admission:
         operation = self._operations.get(name)
         if operation is None:
             raise errors.NotFound(f"There is no operation {errors.shorten(name, 60)}.")
+        if not caller.owner and not caller.member_of(caller.tenant):  # first: else its log would have the refusal
+            raise NoTenant(caller, caller.tenant)
         self._authorise(operation, caller, arguments)
         if operation.needs_engine and not self._running:
             raise no_engine(self._home)
-        if not caller.owner and not caller.member_of(caller.tenant):
-            raise NoTenant(caller, caller.tenant)
         check_tenant(caller)
         check_size(name, arguments, operation.max_bytes)
         params = operation.validate(arguments)

@@ -77,7 +77,10 @@ class Devices:
         device_code = clock.token(64)
         half = ["".join(secrets.choice(LETTERS) for _ in range(HALF)) for _ in range(2)]
         user_code = "-".join(half)
-        self._waiting[_hash(device_code)] = _Waiting(user_code, self._now() + SECONDS, name)
+        shown = "".join(
+            letter for letter in name if letter.isprintable()
+        )  # one line, in the order in which it is written
+        self._waiting[_hash(device_code)] = _Waiting(user_code, self._now() + SECONDS, shown)
         return Begun(device_code, user_code)
 
     def find(self, caller: Caller, user_code: str) -> str:

@@ -7,6 +7,7 @@ have no secret, and PKCE binds a code to who asked for it.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,6 +28,7 @@ CACHE_SIZE = 200
 MOST_REDIRECTS = 20
 MOST_CHARACTERS = 1000  # of an address
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?").fullmatch
 _NEVER = frozenset({"http", "javascript", "data", "file", "vbscript", "blob", "about", "ftp", "ws", "wss", "mailto"})
 
 
@@ -130,14 +132,28 @@ def _read(client_id: str, said: dict[str, Any]) -> Client:
 
 def _of_setting(text: str) -> tuple[str, Client]:
     id, _, redirects = text.partition("=")
+    for one in redirects.split():
+        if not is_redirect(one):
+            raise errors.InvalidSettings(
+                f"The setting mcp_clients sends answers of {id} to {errors.shorten(one, 100)}, where none may go.",
+                hint="https://HOST/..., http://127.0.0.1/... or an address of an app, without a fragment.",
+            )
     return id, Client(id, id, tuple(redirects.split()))
+
+
+def _is_authority(text: str) -> bool:
+    """Whether this is a host, with a port or not; it stands in a header of the page that asks."""
+    found = _AUTHORITY(text)
+    return found is not None and int(found[1] or 1) in range(1, 65536)
 
 
 def is_redirect(uri: str) -> bool:
     """Whether answers may be sent to an address: https://, http:// of the user's own machine, or a scheme of an app."""
-    if not uri.isprintable() or " " in uri or "\\" in uri or len(uri) > MOST_CHARACTERS:
+    if not uri.isascii() or not uri.isprintable() or " " in uri or "\\" in uri or len(uri) > MOST_CHARACTERS:
         return False
     parts = urlsplit(uri)
+    if parts.netloc and not _is_authority(parts.netloc):
+        return False
     if parts.fragment or parts.username is not None:
         return False
     if parts.scheme == "http":

@@ -138,6 +138,11 @@ class Roles:
         """A key of an account: (the secret, the row). Raises NotFound, and Forbidden when the account may more than
         the caller."""
         account, bindings, _ = await self._own(caller, name)
+        if not bindings:  # else a key would wait for rights that whoever makes it does not have
+            raise errors.InvalidParams(
+                f"The service account {name} has no role yet, and a key of it would open nothing.",
+                hint=f"Bind one first: sluice role bind ROLE --service-account {name}.",
+            )
         self._check_account(caller, bindings)
         username = USERNAME + account.id
         wanted = Wanted("key", username, Role.VIEWER, [], expires_in_seconds, False, scopes, account=account.id)

@@ -222,7 +222,9 @@ class SigningIn:
     async def _refuse(self, said: _Said) -> None:
         """Record that somebody was not let in, and raise Forbidden."""
         groups = ", ".join(said.groups) or "none"
-        who = Caller(Principal(_candidate(said.claims, said.subject), Role.VIEWER, ()), PLATFORM, Surface.HTTP)
+        # Nobody has this name: the entry is about no user of ours.
+        mark = hashlib.sha256(orjson.dumps([self._settings.oidc_issuer, said.subject])).hexdigest()
+        who = as_person(f"{_candidate(said.claims, said.subject)}-{mark[:32]}")
         target = errors.shorten(f"{said.subject}; groups: {groups}", 200)
         note = audit.row(self._ids.next(), who, "login_complete", target, errors.Forbidden.code)
         await self._database.write(audit.insert, note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -157,16 +158,16 @@ async def service_account_create(
 ) -> results.identity.ServiceAccount:
     """Make an account for a program. It signs in nowhere; role_binding_create gives it a role, and
     service_account_key_create makes its API keys, which outlive the session of whoever made them."""
-    return _account((await engine.roles.create_account(caller, params.name, params.description), [], []))
+    return _account(caller, (await engine.roles.create_account(caller, params.name, params.description), [], []))
 
 
-def _account(found: tuple[Account, list[Binding], list[str]]) -> results.identity.ServiceAccount:
+def _account(caller: Caller, found: tuple[Account, list[Binding], list[str]]) -> results.identity.ServiceAccount:
     account, bindings, keys = found
     return {
         "name": account.name,
         "tenant": account.tenant,
         "description": account.description,
-        "roles": {one.tenant: one.role for one in bindings},
+        "roles": {one.tenant: one.role for one in bindings if caller.owner or caller.member_of(one.tenant)},
         "keys": keys,
         "created_at": clock.iso(account.created_at_ns),
         "created_by": account.created_by,
@@ -184,8 +185,8 @@ def _account(found: tuple[Account, list[Binding], list[str]]) -> results.identit
 async def service_account_list(
     engine: Engine, caller: Caller, params: Page
 ) -> results.Listing[results.identity.ServiceAccount]:
-    """List the service accounts of your tenants, with their roles and the ids of their keys (see token_list)."""
-    return offset_page(await engine.roles.accounts(caller), params, _account)
+    """List the service accounts of your tenants, with their roles there and the ids of their keys (see token_list)."""
+    return offset_page(await engine.roles.accounts(caller), params, functools.partial(_account, caller))
 
 
 class ServiceAccountRef(Params):

@@ -49,6 +49,7 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {  # of a document that reaches
     ("input", "http-poll"): {"url": HTTP + "/", "trigger": {"interval": "1s"}},
     ("input", "tcp"): {"connect": "127.0.0.1:{port}"},
     ("input", "jetstream"): {"stream": "orders"},
+    ("input", "kafka"): {"bootstrap-servers": ["127.0.0.1:{port}"], "topics": ["t"]},
     ("input", "s3"): {"bucket-name": "b", "trigger": {"interval": "1s"}, **S3},
     ("input", "gcs"): {"bucket-name": "b", "trigger": {"interval": "1s"}, **GCS},
     ("input", "azure-blob"): {"container-name": "b", "trigger": {"interval": "1s"}, **AZURE},
@@ -63,6 +64,8 @@ OPTIONS: dict[tuple[str, str], dict[str, Any]] = {  # of a document that reaches
     ("output", "elasticsearch"): {"url": HTTP, "index": "i"},
     ("output", "splunk-hec"): {"url": HTTP, "token": "own"},
     ("output", "jetstream"): {"stream": "orders"},
+    ("output", "kafka"): {"bootstrap-servers": ["127.0.0.1:{port}"], "topic": "t"},
+    ("output", "web-dav-store"): {"url": HTTP + "/dav", **NAMED},
     ("output", "s3"): {"bucket-name": "b", **S3, **NAMED},
     ("output", "gcs"): {"bucket-name": "b", **GCS, **NAMED},
     ("output", "azure-blob"): {"container-name": "b", **AZURE, **NAMED},
@@ -87,6 +90,12 @@ class Receiver:
                 told = b"set-cookie: receiver=cookie-of-the-receiver; Path=/\r\n"
                 writer.write(b"HTTP/1.1 200 OK\r\n" + told + b"content-length: 2\r\n\r\n{}")
         writer.close()
+
+    async def kafka(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            self.heard += await reader.read(65536)
+            self.requests += 1
+        writer.close()  # so that it comes again
 
     async def nats(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.CancelledError):
@@ -145,6 +154,8 @@ def rich_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
 def _filled(value: Any, port: int) -> Any:
     if isinstance(value, dict):
         return {key: _filled(one, port) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, port) for one in value]
     return value.replace("{port}", str(port)) if isinstance(value, str) else value
 
 
@@ -175,7 +186,8 @@ async def test_nothing_of_the_operator_is_shown_to_an_address_of_a_document(
         engine = await stack.enter_async_context(engine_on(tmp_path / "home", **settings))
         receivers = {}
         for (kind, name), options in OPTIONS.items():
-            receiver = broker if name == "jetstream" else await stack.enter_async_context(receiving())
+            wire = "kafka" if name == "kafka" else "http"
+            receiver = broker if name == "jetstream" else await stack.enter_async_context(receiving(wire))
             receivers[kind, name] = receiver
             put = await engine.call(
                 "job_put", {"document": document(kind, name, _filled(options, receiver.port))}, ADMIN

@@ -124,7 +124,8 @@ async def test_nothing_connects_but_the_dialer(worker: Worker, monkeypatch: pyte
             if got == 100:
                 break
         await source.close()
-    assert {f"127.0.0.1:{port}" for port in dialled} == set(addresses)
+    reached = {f"127.0.0.1:{port}" for port in dialled}
+    assert reached <= set(addresses) and len(reached) > 1, "not every broker leads a partition"
     assert sorted(dialled) == sorted(connected)
 
 

@@ -51,7 +51,8 @@ CASES: dict[tuple[str, str], dict[str, Any]] = {
     ("file-store", "object-name"): {"path": "DIR", "object-name": {"name": TEXT}},
 }
 # Their place is filled in for each run; their names are those of file-store.
-OF_THE_RUN = {"s3", "gcs", "azure-blob", "web-dav-store"}
+# Where a record of Kafka goes is tried with a broker: test_kafka.py.
+OF_THE_RUN = {"kafka", "s3", "gcs", "azure-blob", "web-dav-store"}
 ELSEWHERE = {("file-store", "path"), *((name, key) for name in ("respond",) for key in ("result", "outcome", "error"))}
 
 

@@ -120,7 +120,7 @@ async def test_who_ends_a_worker_of_another_machine_is_quarantined_and_its_neigh
 
 
 async def test_an_end_is_told_by_whoever_starts_the_worker_again_and_to_whichever_engine(
-    tmp_path: Path, bus: server.Server, key: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, bus: server.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The way is cut when the process crashes, and then its parent is killed, too."""
     monkeypatch.setattr(inquest, "HOLD_SECONDS", 0.5)
@@ -128,6 +128,7 @@ async def test_an_end_is_told_by_whoever_starts_the_worker_again_and_to_whicheve
     with anyio.fail_after(2 * SECONDS):
         async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **SLOW) as engine:
             await rig.admit(engine, ADMIN.tenant, EVIL.tenant)
+            key = await rig.token(engine, tmp_path / "token")
             async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
                 await rig.online(engine)
                 await _poison(engine)

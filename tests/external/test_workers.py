@@ -292,6 +292,7 @@ async def test_a_license_without_external_workers_refuses_the_join_in_plain_word
 ) -> None:
     with anyio.fail_after(60):
         async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, edition="community", **rig.FAST) as engine:
+            await rig.admit(engine)
             key = await rig.token(engine, tmp_path / "token")
             async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
                 assert await edge.ended() == codes.REFUSED

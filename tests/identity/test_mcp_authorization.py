@@ -22,7 +22,7 @@ from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
-from core import clock
+from core import clock, errors
 from core.identity import mcp_clients
 from core.identity.mcp_clients import Clients
 from core.settings import Settings
@@ -478,3 +478,23 @@ async def test_tokens_of_the_provider_open_mcp_where_it_is_the_authorization_ser
             assert known.status_code == 401, "it opens /mcp alone"
             for wrong in (await issued("https://elsewhere.example/mcp"), held[:-4] + "AAAA"):
                 assert (await call(scene, wrong, "job_list")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("http://127.0.0.1:\u0664/", "http://127.0.0.1:4;x/", "http://127.0.0.1:4,x/", "http://127.0.0.1:4<b>/"),
+        *("http://127.0.0.1:+4/", "http://127.0.0.1:99999/", "http://127.0.0.1:0/", "http://a@127.0.0.1:4/"),
+        *("javascript:alert(1)", "http://evil.example/", "https://a.example/#f", "http://127.0.0.1:4'*/"),
+    ],
+)
+def test_answers_go_to_no_address_that_is_none(asked: str) -> None:
+    assert not mcp_clients.is_redirect(asked)
+    assert not mcp_clients.fits("http://127.0.0.1/", asked)
+    with pytest.raises(errors.InvalidSettings, match="where none may go"):
+        mcp_clients.Clients(Settings(mcp_clients=(f"x={asked}",), public_url="https://sluice.example"))
+
+
+@pytest.mark.parametrize("asked", ["http://127.0.0.1:4711/", "http://127.0.0.1/", "http://127.0.0.1:65535/"])
+def test_programs_of_the_users_machine_listen_at_any_port(asked: str) -> None:
+    assert mcp_clients.fits("http://127.0.0.1/", asked)

@@ -62,11 +62,11 @@ async def _caller(engine: Engine, token: str) -> Caller:
 async def test_a_key_of_a_service_account_may_what_its_bindings_say_at_that_time(engine: Engine) -> None:
     with anyio.fail_after(20):
         await engine.call("service_account_create", {"name": "nightly"}, ADMIN_OF_A)
-        key = await _key(engine, "nightly")
-        with pytest.raises(errors.Unauthenticated):  # nobody has bound a role to it
-            await _caller(engine, key["token"])
+        with pytest.raises(errors.InvalidParams, match="has no role yet"):  # nor does a key wait for one
+            await _key(engine, "nightly")
         given = {"service_account": "nightly", "role": "viewer"}
         viewer = await engine.call("role_binding_create", given, ADMIN_OF_A)
+        key = await _key(engine, "nightly")
         caller = await _caller(engine, key["token"])
         assert (caller.username, caller.role) == ("service:tenant-a/nightly", Role.VIEWER)
         with pytest.raises(errors.Forbidden, match="needs the role admin"):
@@ -74,6 +74,8 @@ async def test_a_key_of_a_service_account_may_what_its_bindings_say_at_that_time
         with pytest.raises(errors.AlreadyExists, match="has the role viewer in tenant-a"):
             await engine.call("role_binding_create", {**given, "role": "admin"}, ADMIN_OF_A)
         await engine.call("role_binding_delete", {"id": viewer["id"]}, ADMIN_OF_A)
+        with pytest.raises(errors.Unauthenticated):  # nothing is bound to it
+            await _caller(engine, key["token"])
         await engine.call("role_binding_create", {**given, "role": "admin"}, ADMIN_OF_A)
         caller = await _caller(engine, key["token"])
         assert await engine.call("variable_set", {"name": "A", "value": "x"}, caller)
