@@ -287,6 +287,9 @@ class Workloads:
         if row is not None and seen is not None:
             metrics = msgspec.structs.asdict(figures)
             del metrics["input_outage"], metrics["output_outage"]  # told by its conditions
+            if not any(metrics[name] for name in frames.OF_CALLS):  # of a job that calls nobody they would only be long
+                for name in frames.OF_CALLS:
+                    del metrics[name]
             seen.metrics = cast("shown.Figures", clock.with_text(metrics))
             self._judge.measured(row, seen, figures)
 

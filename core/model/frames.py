@@ -405,6 +405,13 @@ class Figures(msgspec.Struct, array_like=True, gc=False):
     """What that has cost by the prices of its document, in millionths of their unit."""
 
 
+OF_CALLS = (
+    *("calls", "calls_failed", "cache_hits", "cache_misses"),
+    *("prompt_tokens", "completion_tokens", "cost_millionths"),
+)
+"""Those of the figures that only a job has whose actions call somebody."""
+
+
 class Beat(Frame):
     """A sign of life, with the figures that have changed since the last one."""
 

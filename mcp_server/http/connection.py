@@ -83,6 +83,7 @@ class Connection(HttpToolsProtocol):
     _rest = b""  # what was read and waits for its turn,
     _at = 0  # from here on
     _deadline: asyncio.TimerHandle | None = None  # while a body is incomplete
+    _upgraded = False
     _unread = 0  # bytes of an answer that began to wait for the client
 
     def __init__(
@@ -169,7 +170,7 @@ class Connection(HttpToolsProtocol):
             end = self._end(data, start)
             self._parse(data if end - start == size else data[start:end])
             start = end
-            if self.transport.get_protocol() is not self:  # it is a socket now, and its client waits for the answer
+            if self._upgraded:  # it is a socket now, and its client waits for the answer
                 return
         if self.transport.is_closing():
             return
@@ -220,6 +221,7 @@ class Connection(HttpToolsProtocol):
         self._whole()
         self._all_unread.remove(self)
         super().handle_websocket_upgrade()
+        self._upgraded = True
         upgraded = self.transport.get_protocol()
         assert isinstance(upgraded, sockets.Socket)
         upgraded.belongs_to(self.guest)

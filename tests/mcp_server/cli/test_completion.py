@@ -34,7 +34,7 @@ def completed(script: str, *words: str, function: str = "") -> list[str]:
 @pytest.mark.skipif(BASH is None, reason="there is no bash here")
 def test_bash_completes_commands_flags_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
     made = script(capsys, "bash")
-    assert completed(made, "sluice", "wor") == ["worker", "workflow", "workload"]
+    assert completed(made, "sluice", "wor") == ["worker", "worker-token", "workflow", "workload"]
     assert completed(made, "sluice", "job", "de") == ["delete", "deploy"]
     assert "--rollback-on-failure" in completed(made, "sluice", "apply", "--")
     assert completed(made, "sluice", "completion", "") == sorted(completion.SHELLS)
@@ -129,7 +129,7 @@ def test_install_leaves_the_start_file_alone_when_told_so(tmp_path: Path, monkey
 def test_a_worker_without_its_key_is_told_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["worker", "--nats", "nats://127.0.0.1:4222", "--home", str(tmp_path / "home")]) == 1
     said = capsys.readouterr().err
-    assert "The key that lets workers join cannot be read" in said
-    assert "--key-file" in said
+    assert "This worker was not let in yet" in said
+    assert "--token-file" in said
     assert main.run(["worker"]) == 0
     assert "drain" in capsys.readouterr().out

@@ -34,7 +34,7 @@ ELSEWHERE = {
     "sluice approve-login": "it needs a program that waits; tests/identity/test_devices.py",
     "sluice worker": "it works until it is stopped; tests/external/test_processes.py",
     **dict.fromkeys(
-        ("sluice worker approve", "sluice worker revoke"),
+        ("sluice worker approve", "sluice worker revoke", "sluice worker secrets"),
         "they need a worker that was let in; tests/external/test_enrolment.py",
     ),
     "sluice worker remove": "it needs a worker of another machine; tests/external/test_processes.py",

@@ -20,7 +20,7 @@ from mcp_server.cli.forms import FORMS
 SCREENS = Path(__file__).with_name("screens")
 NOW = "2026-03-01T12:00:00.000Z"
 WIDTH = 80
-TYPED = {"job list": "", "kv list": "settings", "runs list": "", "workflow list": ""}
+TYPED = {"worker secrets": "edge-1", "job list": "", "kv list": "settings", "runs list": "", "workflow list": ""}
 BESIDE = ("status", "messages", "catalog search", "history web", "invocation callbacks")
 
 LONG = "nightly-import-of-invoices--print--roundtrip-reader"
