@@ -53,9 +53,15 @@ class Joining:
 async def join(flags: Joining) -> int:
     """Be a worker until SIGTERM or Ctrl-C. Raises what the engine refuses, and InvalidParams."""
     _refuse_unfit(flags)
-    broker = flags.nats or (flags.url if flags.url and not websocket.is_ours(flags.url) else None)
+    # A worker that joins over HTTP may know a NATS server as well, for channels that are streams of it.
+    over_nats = flags.url is None or not websocket.is_ours(flags.url)
     settings = precedence.of_operator(
-        {"home": flags.home, "nats": broker, "data_root": flags.data_root, "file_roots": flags.file_roots}
+        {
+            "home": flags.home,
+            "nats": (over_nats and flags.url) or flags.nats,
+            "data_root": flags.data_root,
+            "file_roots": flags.file_roots,
+        }
     )
     settings = settings.hiding(flags.key_file, flags.token_file, flags.tls_ca)
     logs.configure(settings.log_level)
@@ -64,7 +70,7 @@ async def join(flags: Joining) -> int:
     sandbox.check(settings.sandbox)
     process.hide_memory()  # it holds the key of the worker
     with _alone(settings.home):
-        way = _way(flags, broker, settings)
+        way = _way(flags, over_nats, settings)
         working = asyncio.create_task(host.work(way, settings, child.spawn, connect.note))
         with signals.StopRequest() as stop:
             stopping = asyncio.create_task(stop.taken())
@@ -87,10 +93,8 @@ def _refuse_unfit(flags: Joining) -> None:
             )
     if not 1 <= flags.slots <= 4096:
         raise errors.InvalidParams(f"--slots is {flags.slots}; from 1 to 4096 is allowed.")
-    for one, other in (("url", "nats"), ("token", "token_file")):
-        if getattr(flags, one) and getattr(flags, other):
-            spelled = [f"--{name.replace('_', '-')}" for name in (one, other)]
-            raise errors.InvalidParams(f"{' and '.join(spelled)} say the same.", hint=f"Leave {spelled[1]} out.")
+    if flags.token and flags.token_file:
+        raise errors.InvalidParams("--token and --token-file say the same.", hint="Leave --token out.")
     if flags.url and not websocket.is_ours(flags.url) and not flags.url.startswith(("nats://", "tls://")):
         raise errors.InvalidParams(
             f"--url {errors.shorten(flags.url, 100)} is no address of an engine.",
@@ -98,12 +102,12 @@ def _refuse_unfit(flags: Joining) -> None:
         )
 
 
-def _way(flags: Joining, broker: str | None, settings: Settings) -> Way:
+def _way(flags: Joining, over_nats: bool, settings: Settings) -> Way:
     """How this worker joins: with a copy of the key of the installation when it was given one, else with a credential
     of its own. Raises InvalidParams, StorageUnavailable, TargetUnavailable."""
     token = _token(flags)
     shared = flags.key_file or settings.home / KEY_FILE
-    if flags.nats and not token and (flags.key_file or shared.exists()):
+    if over_nats and not flags.url and not token and (flags.key_file or shared.exists()):
         connect.note(
             f"This worker joins with a copy of {KEY_FILE}, which goes: ask for a worker token (docs/workers.md)."
         )
@@ -111,7 +115,7 @@ def _way(flags: Joining, broker: str | None, settings: Settings) -> Way:
         member = External(flags.name or _own_name(), flags.group, flags.slots)
         return BySharedKey(OverNats(settings.nats), key, member)
     wire: Wire
-    if broker:
+    if over_nats:
         wire = OverNats(settings.nats)
     else:
         assert flags.url is not None

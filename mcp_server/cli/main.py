@@ -160,7 +160,7 @@ async def _join(
         One more directory of this machine for jobs, as [TENANT=]PATH[:ro]: of one tenant, only to read. May be
         repeated.
     nats
-        The same as --url with the address of a NATS server.
+        The NATS server of channels that are streams; without --url, also where to join.
     group
         The worker group to join, of a worker that comes with a copy of worker.key.
     key_file
