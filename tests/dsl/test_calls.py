@@ -99,7 +99,7 @@ async def test_request_and_answer_are_as_the_document_says(net: Worker) -> None:
                 "headers": {"x-who": "${n}"},
                 "query": {"more": "${n}"},
                 "auth": {"bearer": "${dyn|TOKEN}"},
-                "body": {"text": "${who}"},
+                "body": {"text": "${who}", "number": "${n}", "whole": ["${who} has ${n}"]},
                 "response": {"body-field": "a.body", "status-field": "a.status", "headers-field": "a.headers"},
             }
         }
@@ -108,7 +108,8 @@ async def test_request_and_answer_are_as_the_document_says(net: Worker) -> None:
     encoded = "x%2F..%2Fy%3F%26%23%C3%A9"
     assert request.line.split()[:2] == ["POST", f"/a/{encoded}?q={encoded}&more=7"]
     assert (request.headers["x-who"], request.headers["authorization"]) == ("7", "Bearer t0k")
-    assert json.loads(request.body) == {"text": "x/../y?&#é"}
+    whole = ["x/../y?&#é has 7"]
+    assert json.loads(request.body) == {"text": "x/../y?&#é", "number": 7, "whole": whole}, "7 is a number"
     assert (found["a"]["status"], found["a"]["body"], found["a"]["headers"]["x-a"]) == (201, "hello", "1")
 
 

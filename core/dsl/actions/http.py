@@ -102,8 +102,8 @@ output: {print: STDOUT}
     ] = "get"
     """The method of the request."""
     body: templates.Structure = None
-    """The body: a text, or a JSON value with `${field}` in its texts, whose structure an inserted text cannot change.
-    Left out with `post`, `put` and `patch`: the event itself."""
+    """The body: a text, or a JSON value with `${field}` in its texts, whose structure an inserted text cannot change. A
+    text in a JSON value that is one `${…}` and nothing else keeps the type of its value. Left out with `post`, `put` and `patch`: the event itself."""
     input_field: Selector | None = None
     """Send only this field, as JSON, or a text as it is; an event without it is refused."""
     idempotency_key: templates.Text | None = None
@@ -202,7 +202,8 @@ class _Calling:
         self._url = resource.address(config.url, env)
         self._query = http.texts(config.query, env)
         self._headers = http.texts(config.headers, env)
-        self._body = None if config.body is None else templates.structure(config.body, env, warn)
+        filled = templates.template if isinstance(config.body, str) else templates.typed
+        self._body = None if config.body is None else filled(config.body, env, warn)
         self._get = None if config.input_field is None else select.getter(select.parse(config.input_field))
         self._key = None if config.idempotency_key is None else templates.template(config.idempotency_key, env, warn)
         keyed = self._key is not None or any(name.lower() == "idempotency-key" for name in config.headers)
