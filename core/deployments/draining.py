@@ -18,6 +18,7 @@ from core.fleet.reach import Reach
 from core.jobs import staging
 from core.model.deployment import Job, Role, State
 from core.model.principal import Caller
+from core.model.states import WorkerState
 from core.model.workload import WorkloadRow
 from core.settings import Settings
 from core.store import audit, workloads
@@ -64,12 +65,13 @@ class Drainer:
                 await self._deployment(acting, deployment, given)
             else:
                 await self._jobs(acting, given)
-        there = next(row for row in self._fleet.worker_rows() if row["name"] == worker)
-        now = {row.id: row.group_name for row in (*here, *self._fleet.on(worker))}
-        for id, group in now.items():
-            at_home = group == there["group"] and not there["drained"] and not gone
-            if id not in given.moved and not at_home and self._fleet.wants(id):
-                given.stays.setdefault(id, "no other worker of its group has room")
+        rows = {row["name"]: row for row in self._fleet.worker_rows()}
+        there = rows.pop(worker)
+        open_groups = {row["group"] for row in rows.values() if row["state"] == WorkerState.ONLINE}
+        for row in {row.id: row for row in (*here, *self._fleet.on(worker))}.values():
+            at_home = row.group_name == there["group"] and not there["drained"] and not gone
+            if row.id not in given.moved and not at_home and self._fleet.wants(row.id):
+                given.stays.setdefault(row.id, _why_it_stays(row, row.group_name in open_groups, gone))
         return given
 
     async def leaving(self, caller: Caller, given: Given, wait_seconds: float) -> workers.Leaving:
@@ -176,6 +178,14 @@ class Drainer:
                 document = canonical.canonical(new).decode()
             out.append(replace(row, worker=worker, document=document, updated_at_ns=clock.now_ns()))
         return out
+
+
+def _why_it_stays(row: WorkloadRow, others: bool, gone: bool) -> str:
+    why = "no other worker of its group has room" if others else "its group has no other worker that is online"
+    if not gone:
+        return why
+    later = "it moves by itself" if row.deployment else f"it waits until it is deployed again (job_deploy {row.job})"
+    return f"{why}: when one has room, {later}"
 
 
 def _together(jobs: dict[str, Job]) -> list[tuple[str, ...]]:

@@ -23,7 +23,7 @@ LOOKED_BACK_NS = 24 * 3600 * clock.NANOSECONDS
 
 _WHY = {
     Outage.WORKER_LOST: "worker {worker} was lost",
-    Outage.WORKER_STOPPED: "worker {worker} said good-bye",
+    Outage.WORKER_STOPPED: "worker {worker} ended, as it was asked to",
     Outage.ENGINE_LOST: "the engine was gone",
     Outage.ENGINE_STOPPED: "the engine was stopped",
 }

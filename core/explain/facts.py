@@ -31,6 +31,7 @@ from core.fleet.reach import Reach
 from core.fleet.workforce import Workforce
 from core.letters.keeping import DeadLetters
 from core.model import invocation
+from core.model.enrolment import EnrolmentState
 from core.model.message import Type
 from core.model.principal import Caller
 from core.model.states import DeploymentState, WorkerState
@@ -39,6 +40,7 @@ from core.model.workload import WorkloadView, parse
 from core.store import audit, messages
 from core.store import conditions as condition_table
 from core.store import deployments as table
+from core.store import enrolment as enrolment_table
 from core.store import invocations as invocation_table
 from core.store import jobs as job_table
 from core.store import triggers as trigger_table
@@ -292,6 +294,7 @@ class Explainer:
             self._letters.of(tenant, [name]),
             clock.now_ns(),
             self._timing(tenant, name),
+            any(one.worker not in self._fleet.workers for one in there if not status.up(one)),
         )
 
     def _timing(self, tenant: str, job: str) -> Timing | None:
@@ -356,4 +359,8 @@ class Explainer:
                 causes.append(
                     Cause(f"worker {row['name']} is {row['state']}" + (f", last heard of at {seen}" if seen else ""))
                 )
+        for name in sorted(names - self._fleet.workers.keys()):
+            ended = await self._database.read(enrolment_table.newest, name)
+            if ended is not None and ended.state is EnrolmentState.REVOKED:
+                causes.append(Cause(f"worker {name} is shut out: its credential was revoked", ended.decided_at_ns or 0))
         return causes

@@ -32,6 +32,7 @@ class Facts:
     letters: Box = EMPTY  # events that it refused
     now_ns: int = 0
     timing: Timing | None = None  # its schedule
+    homeless: bool = False  # a worker of it is not known any more
 
 
 def explain(facts: Facts) -> Explanation:
@@ -102,6 +103,8 @@ def _next(facts: Facts, state: str, managed: str) -> list[Call]:
     elif facts.staged is not None:
         if not facts.workloads:
             calls.append(Call("job_deploy", {"name": facts.name}, "run it"))
+        elif state == "assigned" and (facts.absent or facts.homeless):
+            calls.append(Call("job_deploy", {"name": facts.name}, "run it on a worker that is there"))
         elif state in ("failed", "quarantined"):
             calls.append(Call("job_deploy", {"name": facts.name}, "deploy it again once its document is mended"))
     if facts.letters.any:

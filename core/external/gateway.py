@@ -310,6 +310,7 @@ class Gateway:
         """End the session of a worker, if it has one, and let nobody wait for it any more."""
         live = self._sessions.get(name)
         if live is not None:
+            self._fleet.shut_out(name, reason)
             live.tunnel.end(reason)
             await live.ended.wait()
         self._fleet.forsake(name)

@@ -85,6 +85,7 @@ class Worker:
     overreached: bool = False  # it spoke for a workload that is not among them
     left: bool = False  # it has said that it ends, and holds nothing any more
     given: dict[str, Stamp] = field(default_factory=dict)  # workload id -> names and versions of the secrets it has
+    shut_out: str = ""  # why the engine ended its connection for good
     life: str = ""  # of its process: what the numbers of its witness are made with
     judged: str = ""  # the last life that a worker of another machine has told the end of
     replicas: dict[str, Replica] = field(default_factory=dict)
@@ -111,7 +112,7 @@ class Worker:
 
     def connect(self, link: Channel, pid: int | None, life: str = "") -> None:
         """A process took this name: it was told nothing yet."""
-        self.channel, self.pid, self.left, self.overreached = link, pid, False, False
+        self.channel, self.pid, self.left, self.overreached, self.shut_out = link, pid, False, False, ""
         self.life = life or witness.life()
         self.heard()
 

@@ -251,6 +251,12 @@ class Fleet:
             worker.channel.send(frames.encode(frames.Drain()))
         return [worker.name for worker in there]
 
+    def shut_out(self, name: str, why: str) -> None:
+        """The connection of a worker is about to be ended on purpose: it is not lost."""
+        worker = self.workers.get(name)
+        if worker is not None and worker.connected:
+            worker.shut_out = why
+
     def forsake(self, name: str) -> None:
         """A worker will not come back: nobody waits for it."""
         worker = self.workers.get(name)
@@ -266,7 +272,8 @@ class Fleet:
 
     def _gone(self, worker: Worker) -> None:
         was_online = worker.state is WorkerState.ONLINE
-        ended = self.processes.stopping or worker.left
+        meant = worker.left or bool(worker.shut_out)
+        ended = self.processes.stopping or meant
         worker.state = WorkerState.OFFLINE if ended else WorkerState.LOST
         if was_online:
             worker.away_since = clock.monotonic()
@@ -274,10 +281,10 @@ class Fleet:
             self._bus.detach(parse(id).group, replica, died=not worker.left)
         self._bus.reach(worker.name, None)
         self.timetables.gone(worker.sent)
-        self._workloads.worker_gone(worker, Outage.WORKER_STOPPED if worker.left else Outage.WORKER_LOST)
-        why = "it said good-bye" if worker.left else "it fell silent or died"
+        self._workloads.worker_gone(worker, Outage.WORKER_STOPPED if meant else Outage.WORKER_LOST)
+        why = worker.shut_out or ("it said good-bye" if worker.left else "it fell silent or died")
         self.conditions.saw_worker(worker.name, Health.DOWN, why)
-        self.runs.worker_gone(worker.name, f"its worker {'ended' if worker.left else 'was lost'}")
+        self.runs.worker_gone(worker.name, f"its worker {'ended' if meant else 'was lost'}")
         worker.disconnect()  # at last: what a fault cuts short is done again
         if was_online and not ended:
             log.warning("worker_lost", worker=worker.name)

@@ -51,7 +51,7 @@ class Outage(StrEnum):
     """What took a workload down."""
 
     WORKER_LOST = "worker-lost"  # its worker fell silent or died
-    WORKER_STOPPED = "worker-stopped"  # its worker said good-bye
+    WORKER_STOPPED = "worker-stopped"  # its worker said good-bye, or was shut out
     ENGINE_LOST = "engine-lost"  # the engine was killed, or its machine went down
     ENGINE_STOPPED = "engine-stopped"
 

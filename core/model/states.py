@@ -70,7 +70,7 @@ class WorkerState(StrEnum):
 
     ONLINE = "online"  # its heartbeats arrive
     DRAINING = "draining"  # gets nothing new, and gives away what can move
-    OFFLINE = "offline"  # said good-bye
+    OFFLINE = "offline"  # said good-bye, or was shut out
     LOST = "lost"  # fell silent or died
 
 

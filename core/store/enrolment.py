@@ -216,6 +216,13 @@ def named(db: Database, name: str) -> Credential | None:
     return None if found is None else _credential(found)
 
 
+def newest(db: Database, name: str) -> Credential | None:
+    """The last one of a worker, revoked or not."""
+    order = "created_at_ns DESC, id"
+    found = next(iter(db.table("worker_credentials").rows_where("name = ?", [name], order_by=order, limit=1)), None)
+    return None if found is None else _credential(found)
+
+
 def redeem(db: Database, asked: Asked, note: Note) -> Credential:
     """The credential that a token is good for: a new one, or the same as before for the same key, which has asked
     again because the answer was lost.

@@ -373,7 +373,19 @@ async def test_what_a_worker_that_is_shut_out_ran_moves_and_what_has_no_room_is_
             assert await first.ended() == codes.REFUSED
             assert [one["worker"] for one in ended["moved"]] == ["edge-2"]
             (stays,) = ended["stays"]
-            assert stays["reason"] == "no other worker of its group has room"
+            why, _, later = stays["reason"].partition(": ")
+            assert why == "no other worker of its group has room"
+            waits = stays["id"].partition("/")[2].partition("#")[0]
+            assert later == f"when one has room, it waits until it is deployed again (job_deploy {waits})"
+            answer = await engine.call("explain", {"kind": "job", "id": waits}, ADMIN)
+            told = [cause["what"] for cause in answer["because"]]
+            assert "worker edge-1 is shut out: its credential was revoked" in told
+            assert any(cause.startswith("worker edge-1 ended, as it was asked to:") for cause in told)
+            assert not any("was lost" in cause for cause in told), "it was ended on purpose"
+            assert "job_deploy" in {call["call"] for call in answer["next"]}
+            last = await engine.call("worker_revoke", {"name": "edge-2"}, ADMIN)
+            assert last["moved"] == []
+            assert last["stays"][0]["reason"].startswith("its group has no other worker that is online: ")
             where = await placed(engine, "a", "b")
             assert where[ended["moved"][0]["id"].partition("/")[2].partition("#")[0]] == "edge-2"
 

@@ -103,7 +103,8 @@ output: {print: STDOUT}
     """The method of the request."""
     body: templates.Structure = None
     """The body: a text, or a JSON value with `${field}` in its texts, whose structure an inserted text cannot change. A
-    text in a JSON value that is one `${…}` and nothing else keeps the type of its value. Left out with `post`, `put` and `patch`: the event itself."""
+    text in a JSON value that is one `${…}` and nothing else keeps the type of its value. Left out with `post`, `put`
+    and `patch`: the event itself."""
     input_field: Selector | None = None
     """Send only this field, as JSON, or a text as it is; an event without it is refused."""
     idempotency_key: templates.Text | None = None
