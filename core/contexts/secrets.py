@@ -128,7 +128,8 @@ class Vault:
 
     def version(self, tenant: str, secret: str) -> int | None:
         """The present version of a secret by its full name; None when it is not set."""
-        row = self._rows.get((tenant, *secret.split("/", 1)))  # type: ignore[arg-type]
+        scope, _, name = secret.partition("/")
+        row = self._rows.get((tenant, scope, name))
         return None if row is None else int(row["version"])
 
     def values(self, tenant: str, wanted: Iterable[Reference]) -> dict[str, str]:

@@ -52,8 +52,8 @@ _SELECT = f"SELECT {', '.join(Login._fields)} FROM logins"
 
 
 def _logins(db: Database, where: str, values: Iterable[object] = ()) -> list[Login]:
-    rows = [Login(*row) for row in db.conn.execute(f"{_SELECT} {where}", tuple(values))]
-    return [row._replace(groups=tuple(orjson.loads(row.groups))) for row in rows]  # type: ignore[arg-type]
+    rows = [dict(zip(Login._fields, row, strict=True)) for row in db.conn.execute(f"{_SELECT} {where}", tuple(values))]
+    return [Login(**{**row, "groups": tuple(orjson.loads(row["groups"]))}) for row in rows]
 
 
 def person(db: Database, issuer: str, subject: str) -> Person | None:
@@ -85,7 +85,8 @@ def begin(
     first = who.first_at_ns if known is None else known.first_at_ns
     kept = who._replace(username=username, first_at_ns=first)
     db.conn.execute(_KEEP, kept)
-    db.conn.execute(_INSERT, login._replace(groups=orjson.dumps(login.groups).decode()))  # type: ignore[arg-type]
+    row = {**login._asdict(), "groups": orjson.dumps(login.groups).decode()}
+    db.conn.execute(_INSERT, tuple(row.values()))
     audit.insert(db, note(username))
     return kept
 

@@ -60,7 +60,7 @@ class Model(Config):
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(_OURS & value.keys()):
             raise ValueError(f"{taken[0]} is set by the action itself")
-        return resource.refuse_secrets(value, "parameters")  # type: ignore[no-any-return]
+        return resource.refuse_secrets(value, "parameters")
 
 
 class Llm(Model):
@@ -92,7 +92,7 @@ class Prompt(Config):
     @field_validator("system", "user")
     @classmethod
     def _no_secret(cls, value: str | None) -> str | None:
-        return resource.refuse_secrets(value, "a prompt")  # type: ignore[no-any-return]
+        return resource.refuse_secrets(value, "a prompt")
 
     @field_validator("schema_")
     @classmethod

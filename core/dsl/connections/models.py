@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
@@ -101,11 +101,11 @@ def embeddings(reply: egress.Reply, count: int) -> tuple[list[list[float]], Usag
         vector = one.get("embedding") if isinstance(one, dict) else None
         if not isinstance(index, int) or not 0 <= index < count or out[index] or not _numbers(vector):
             raise CallFailed(Why.UNUSABLE, "the answer is no list of vectors, one for each text")
-        out[index] = vector  # type: ignore[assignment]
+        out[index] = vector
     return out, usage(answer)
 
 
-def _numbers(vector: Any) -> bool:
+def _numbers(vector: Any) -> TypeGuard[list[float]]:
     return isinstance(vector, list) and len(vector) > 0 and all(type(one) in (float, int) for one in vector)
 
 

@@ -6,7 +6,7 @@ meaning there (RFC 3986 2.2), and a segment that would be `.` or `..` refuses th
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 from urllib.parse import quote
 
 from pydantic import AfterValidator
@@ -17,6 +17,7 @@ from core.dsl.connections.http_auth import check_static_url
 from core.dsl.language import needs, templates
 from core.model.letter import Code
 
+T = TypeVar("T")
 _OF_EVENTS = ("event", "msg", "stat", "time")  # what others choose than who wrote the document
 
 
@@ -41,7 +42,7 @@ def _host_ends(text: str) -> bool:
     return any(end in text.partition("://")[2 if "://" in text else 0] for end in "/?#")
 
 
-def refuse_secrets(value: Any, where: str) -> Any:
+def refuse_secrets(value: T, where: str) -> T:
     """Raises ValueError for a value with `${secret|...}` in one of its texts: addresses and bodies are written down by
     many on their way, headers are not."""
     if isinstance(value, str):

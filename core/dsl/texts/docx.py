@@ -11,7 +11,7 @@ import posixpath
 import zipfile
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import IO
 from xml.parsers import expat
 
 from core.dsl.texts.wire import Bounds, Unreadable
@@ -95,7 +95,7 @@ def _parse(
             raise Unreadable(f"has a broken part {name}: {expat.ErrorString(error.code)}") from error
 
 
-def _open(archive: zipfile.ZipFile, name: str) -> BinaryIO:
+def _open(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
     try:
         info = archive.getinfo(name)
     except KeyError:
@@ -104,7 +104,7 @@ def _open(archive: zipfile.ZipFile, name: str) -> BinaryIO:
         raise Unreadable("is encrypted with a password")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Unreadable(f"is compressed in a way that Word does not use ({info.compress_type})")
-    return archive.open(info)  # type: ignore[return-value]
+    return archive.open(info)
 
 
 def _refuse_doctype(*declared: object) -> None:
