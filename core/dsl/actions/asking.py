@@ -21,7 +21,6 @@ from core.dsl.events.codegen import Warn
 from core.dsl.events.select import MISSING
 from core.dsl.language import templates
 from core.dsl.language.action import Settled
-from core.errors import JobFailed
 from core.guard import egress
 from core.model.letter import Code
 
@@ -127,26 +126,19 @@ class Chat(_Asking):
 
     async def work(self, events: list[Event], run: Run, on_settled: Callable[[Settled], None]) -> list[Event | None]:
         await self._spending.begin(run.acting[0])
-        return await self._caller.in_order(events, partial(self._call, run, run.acting))
+        ask = partial(self._call, run, run.acting)
+        return await self._caller.of_events(events, 1, run, self._messages, ask)
 
-    async def _call(self, run: Run, acting: tuple[str, str], event: Event) -> Event | None:
+    async def _call(
+        self, run: Run, acting: tuple[str, str], asked: list[tuple[Event, list[models.Message]]]
+    ) -> list[Event | None]:
+        ((event, messages),) = asked
         spent: list[tuple[Usage, int]] = []
-        try:
-            messages = self._messages(event, run)
-            request = [
-                "llm-completion",
-                self._config.model.url,
-                self._llm.model,
-                messages,
-                self._format,
-                self._parameters,
-            ]
-            ask = partial(self._answer, messages, event, run, acting, spent)
-            value = await self._caller.answer(request, ask)
-        except JobFailed as fault:
-            return self._caller.failed(fault, event, run, acting)
+        model = ["llm-completion", self._config.model.url, self._llm.model]
+        request = [*model, messages, self._format, self._parameters]
+        value = await self._caller.answer(request, partial(self._answer, messages, event, run, acting, spent))
         usage = Usage(sum(one.prompt for one, _ in spent), sum(one.completion for one, _ in spent))
-        return self.give(event, value, usage, sum(cost for _, cost in spent), run, acting)
+        return [self.give(event, value, usage, sum(cost for _, cost in spent), run, acting)]
 
     def _messages(self, event: Event, run: Run) -> list[models.Message]:
         try:
@@ -196,42 +188,22 @@ class Embeddings(_Asking):
     async def work(self, events: list[Event], run: Run, on_settled: Callable[[Settled], None]) -> list[Event | None]:
         await self._spending.begin(run.acting[0])
         size = 1 if self._config.batch is None else self._config.batch.fixed_size
-        groups = [list(range(at, min(at + size, len(events)))) for at in range(0, len(events), size)]
-        out: list[Event | None] = [None] * len(events)  # what is refused stays None
-        await self._caller.in_order(groups, partial(self._call, events, out, run, run.acting))
-        return out
+        ask = partial(self._call, run, run.acting)
+        return await self._caller.of_events(events, size, run, self._text, ask)
 
-    async def _call(
-        self, events: list[Event], out: list[Event | None], run: Run, acting: tuple[str, str], places: list[int]
-    ) -> None:
-        texts: list[tuple[int, str]] = []
-        for place in places:
-            try:
-                texts.append((place, self._text(events[place], run)))
-            except http.Unsendable as fault:
-                out[place] = self._caller.failed(fault, events[place], run, acting)
-        if not texts:
-            return
+    async def _call(self, run: Run, acting: tuple[str, str], asked: list[tuple[Event, str]]) -> list[Event | None]:
         spent: list[tuple[Usage, int]] = []
-        sent = [text for _, text in texts]
-        try:
-            model = self._model
-            request = ["embedding", model.url, model.model, sent, model.dimensions, model.parameters]
-            ask = partial(self._answer, sent, events[texts[0][0]], run, acting, spent)
-            vectors = await self._caller.answer(request, ask)
-        except JobFailed as fault:
-            if len(texts) > 1 and isinstance(fault, CallFailed) and fault.why is Why.REFUSED:
-                for place, _ in texts:  # which of them is it
-                    await self._call(events, out, run, acting, [place])
-                return
-            for place, _ in texts:
-                out[place] = self._caller.failed(fault, events[place], run, acting)
-            return
+        model, texts = self._model, [text for _, text in asked]
+        request = ["embedding", model.url, model.model, texts, model.dimensions, model.parameters]
+        vectors = await self._caller.answer(request, partial(self._answer, texts, asked[0][0], run, acting, spent))
         usage, cost = spent[0] if spent else (Usage(), 0)
-        for (place, text), vector in zip(texts, vectors, strict=True):
-            share = len(text) / max(1, sum(map(len, sent)))
+        characters = max(1, sum(map(len, texts)))
+        out = []
+        for (event, text), vector in zip(asked, vectors, strict=True):
+            share = len(text) / characters
             own = Usage(round(usage.prompt * share), 0)
-            out[place] = self.give(events[place], vector, own, round(cost * share), run, acting)
+            out.append(self.give(event, vector, own, round(cost * share), run, acting))
+        return out
 
     async def _answer(
         self, texts: list[str], event: Event, run: Run, acting: tuple[str, str], spent: list[tuple[Usage, int]]

@@ -213,39 +213,20 @@ class _Calling:
 
     async def work(self, events: list[Event], run: Run, on_settled: Callable[[Settled], None]) -> list[Event | None]:
         size = 1 if self._config.batch is None else self._config.batch.fixed_size
-        groups = [list(range(at, min(at + size, len(events)))) for at in range(0, len(events), size)]
-        out: list[Event | None] = [None] * len(events)  # what is refused stays None
-        await self._caller.in_order(groups, partial(self._call, events, out, run, run.acting))
-        return out
+        ask = partial(self._call, run, run.acting)
+        return await self._caller.of_events(events, size, run, self._value, ask)
 
-    async def _call(
-        self, events: list[Event], out: list[Event | None], run: Run, acting: tuple[str, str], places: list[int]
-    ) -> None:
-        """One call for the events at some places."""
-        values: list[tuple[int, Any]] = []  # what of each event is sent
-        for place in places:
+    async def _call(self, run: Run, acting: tuple[str, str], asked: list[tuple[Event, Any]]) -> list[Event | None]:
+        status, headers, bodies = await self._answer(asked[0][0], [value for _, value in asked], run)
+        out: list[Event | None] = []
+        for (event, _), body in zip(asked, bodies, strict=True):
             try:
-                values.append((place, self._value(events[place], run)))
-            except http.Unsendable as fault:
-                out[place] = self._caller.failed(fault, events[place], run, acting)
-        if not values:
-            return
-        try:
-            status, headers, bodies = await self._answer(events[values[0][0]], [value for _, value in values], run)
-        except JobFailed as fault:
-            if len(values) > 1 and isinstance(fault, CallFailed) and fault.why is Why.REFUSED:
-                for place, _ in values:  # which of them is it
-                    await self._call(events, out, run, acting, [place])
-                return
-            for place, _ in values:
-                out[place] = self._caller.failed(fault, events[place], run, acting)
-            return
-        for (place, _), body in zip(values, bodies, strict=True):
-            try:
-                self._put(events[place], (status, headers, body))
-                out[place] = events[place]
+                self._put(event, (status, headers, body))
+                out.append(event)
             except ValueError as error:
-                run.fail(self._env, f"http: {error}; the event is refused", events[place], acting)
+                run.fail(self._env, f"http: {error}; the event is refused", event, acting)
+                out.append(None)
+        return out
 
     def _value(self, event: Event, run: Run) -> Any:
         """What of an event is sent; MISSING: nothing. Raises Unsendable."""

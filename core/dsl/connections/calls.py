@@ -139,6 +139,47 @@ class Caller:
         self._answers = None if config.cache is None else Answers(config.cache, env)
         self._put_error = select.setter(select.parse(config.error_field))
 
+    async def of_events(
+        self,
+        events: list[Event],
+        together: int,
+        run: Run,
+        take: Callable[[Event, Run], T],
+        ask: Callable[[list[tuple[Event, T]]], Awaitable[list[Event | None]]],
+    ) -> list[Event | None]:
+        """Each event with its answer, or None for one that is refused.
+
+        `take` gives what is sent of an event, and may raise Unsendable. `ask` asks about the events of one request, up
+        to `together`, and may raise JobFailed; when it is refused, each of them is asked about by itself.
+        """
+        acting = run.acting
+        out: list[Event | None] = [None] * len(events)
+
+        async def call(places: Sequence[int]) -> None:
+            asked: list[tuple[int, T]] = []
+            for place in places:
+                try:
+                    asked.append((place, take(events[place], run)))
+                except http.Unsendable as fault:
+                    out[place] = self.failed(fault, events[place], run, acting)
+            if not asked:
+                return
+            try:
+                answered = await ask([(events[place], taken) for place, taken in asked])
+            except JobFailed as fault:
+                if len(asked) > 1 and isinstance(fault, CallFailed) and fault.why is Why.REFUSED:
+                    for place, _ in asked:  # which of them is it
+                        await call([place])
+                    return
+                answered = [self.failed(fault, events[place], run, acting) for place, _ in asked]
+            for (place, _), event in zip(asked, answered, strict=True):
+                out[place] = event
+
+        await self.in_order(
+            [range(at, min(at + together, len(events))) for at in range(0, len(events), together)], call
+        )
+        return out
+
     async def in_order(self, items: Sequence[T], call: Callable[[T], Awaitable[R]]) -> list[R]:
         """What `call` makes of each item, in their order, with as many at once as there may be.
 
