@@ -250,7 +250,8 @@ async def test_a_process_is_replaced_after_a_number_of_files(words: Extractor, m
 async def test_an_idle_process_ends(words: Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extractor, "IDLE_SECONDS", 0.01)
     await read(words, office.docx(office.paragraph("x")))
-    assert (process := words._process) is not None
+    process = words._process
+    assert process is not None
     await waiting.until(lambda: words.pid is None)
     await waiting.until(lambda: process._popen.returncode is not None)
     assert process._popen.returncode == -signal.SIGKILL, "it holds nothing that an ending would save"
