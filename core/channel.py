@@ -9,7 +9,7 @@ It joins the owner with attached front doors (unix socket) and with its worker c
                                                         which takes the place of notices
 
 What is written during one tick of the event loop leaves in one system call, which is 20-70 % of the throughput
-under load; order is kept. A peer that dies (EOF, EPIPE, ECONNRESET) is an orderly end, told by `on_close`.
+under load, and EARLY_BYTES of it before its end, so that the peer begins while the rest is written; order is kept. A peer that dies (EOF, EPIPE, ECONNRESET) is an orderly end, told by `on_close`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from core import errors
 
 MAX_FRAME_BYTES = 32 * 1024 * 1024
 MAX_CALLS_IN_FLIGHT = 4096
+EARLY_BYTES = 8 * 1024  # about 16 messages of runs
 CALL_OR_ANSWER = b'{"id":'  # how both begin; with a codec, every other line is a frame of its own or refused
 
 OnCall = Callable[["Channel", str, Any], Awaitable[Any]]
@@ -68,6 +69,7 @@ class Channel(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._part_bytes = 0
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_id = 0
@@ -110,12 +112,15 @@ class Channel(asyncio.Protocol):
         self.send(orjson.dumps({"notice": name, "data": data}))
 
     def send(self, frame: bytes) -> None:
-        """Queue one encoded frame (without its newline) for the end of this tick."""
+        """Queue one encoded frame (without its newline) for the end of this tick, or until there are EARLY_BYTES."""
         if self.closed.is_set():
             return
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(frame)
+        self._out_bytes += len(frame)
+        if self._out_bytes > EARLY_BYTES:
+            self._flush()
 
     async def close(self) -> None:
         """Flush what is queued and end the channel. Safe to call twice."""
@@ -190,6 +195,7 @@ class Channel(asyncio.Protocol):
             self._out.append(b"")
             self._transport.write(b"\n".join(self._out))
         self._out.clear()
+        self._out_bytes = 0
 
     def _frame(self, line: bytes) -> None:
         if self._codec is not None and self._on_frame is not None and not line.startswith(CALL_OR_ANSWER):

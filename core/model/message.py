@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -70,8 +70,7 @@ def class_of(type: str) -> Class:
     return next((one for one, types in CLASSES.items() if type in types), Class.CONTROL)
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message. `data` is the public payload that `${msg|path}` reads; user payloads sit under `job_event`."""
 
     id: int

@@ -5,7 +5,7 @@ An open record is also what owes its message to the job, until it has ended or t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -21,6 +21,11 @@ COLUMNS = fields_of(Invocation)
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM invocations"
 _INSERT = insertion("invocations", Invocation)
 _values = attrgetter(*COLUMNS)
+_FINISH = (
+    "UPDATE invocations SET state = ?, finished_at_ns = ?, result = ?, attempts = ?, response_id = ?,"
+    " events = rtrim(events, ']') || ',' || ? || ']' WHERE id = ? AND finished_at_ns IS NULL"
+)
+_end = attrgetter("state", "at_ns", "result", "attempts", "message_id", "event", "id")
 MAX_EVENTS = 50  # a record stays bounded however many bad responses arrive
 
 MOST_COUNTED = 10_000  # records that a list counts for its total
@@ -88,23 +93,24 @@ def holder(db: Database, key: bytes) -> tuple[int, bytes] | None:
     return None if row is None else (row[0], row[1])
 
 
-def finish(db: Database, wish: Finish) -> bool:
-    """Move a record to a terminal state, if it is not in one yet; true when this call did it.
+def finish(db: Database, wishes: Sequence[Finish]) -> list[bool]:
+    """Move records to a terminal state, those that are not in one yet; in order, whether it was by this call.
 
     The compare is what makes the end happen once, whatever attempts, timers and responses race for it.
     """
-    won = (
-        db.conn.execute(
-            "UPDATE invocations SET state = ?, finished_at_ns = ?, result = ?, attempts = ?, response_id = ?,"
-            " events = rtrim(events, ']') || ',' || ? || ']' WHERE id = ? AND finished_at_ns IS NULL",
-            (wish.state, wish.at_ns, wish.result, wish.attempts, wish.message_id, wish.event, wish.id),
-        ).rowcount
-        == 1
-    )
-    if won and wish.update is not None:
-        callbacks.insert(db, wish.update)
-    elif not won and wish.late:
-        append_event(db, wish.id, wish.late)
+    db.conn.execute("SAVEPOINT ends")
+    # No wish changes more than one row, so as many rows as wishes says of each that it came first.
+    if db.conn.executemany(_FINISH, map(_end, wishes)).rowcount == len(wishes):
+        won = [True] * len(wishes)
+    else:
+        db.conn.execute("ROLLBACK TO ends")
+        won = [db.conn.execute(_FINISH, _end(wish)).rowcount == 1 for wish in wishes]
+    db.conn.execute("RELEASE ends")
+    for wish, first in zip(wishes, won, strict=True):
+        if first and wish.update is not None:
+            callbacks.insert(db, wish.update)
+        elif not first and wish.late:
+            append_event(db, wish.id, wish.late)
     return won
 
 

@@ -157,7 +157,7 @@ def absorb(db: Database, traffic: Absorbed) -> Decided:
     for note in traffic.notes:
         invocations.append_event(db, note.id, note.event)
     captures = [invocations.capture(db, capture) for capture in traffic.captures]
-    finishes = [invocations.finish(db, finish) for finish in traffic.finishes]
+    finishes = invocations.finish(db, traffic.finishes) if traffic.finishes else []
     for late in traffic.late:
         invocations.append_late(db, late)
     if traffic.messages:

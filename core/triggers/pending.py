@@ -324,15 +324,15 @@ class Pending:
         return Finish(run.id, result["state"], now, encoded, event, run.attempts, message_id, late, update, told)
 
     def _submit(self, finish: Finish) -> None:
-        def done(won: bool | None, error: BaseException | None) -> None:
-            if error is not None:  # the disk is full or gone: the record must still end once it is back
+        def done(won: list[bool] | None, error: BaseException | None) -> None:
+            if error is not None or won is None:  # the disk is full or gone: the record must still end once it is back
                 entry = self._open.get(finish.id)
                 if entry is not None:
                     self._deadlines.add(entry, clock.monotonic() + 1.0, lambda: self._submit(finish))
                 return
-            self.ended(finish, bool(won))
+            self.ended(finish, won[0])
 
-        self._database.submit(done, invocations.finish, finish)
+        self._database.submit(done, invocations.finish, [finish])
 
     # -- life ----------------------------------------------------------------------------------------------
 
