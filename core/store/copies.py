@@ -88,7 +88,7 @@ class _Course:
 
     def stepped(self, remaining: int) -> float | None:
         """For how many seconds others come first now; None: take another step at once."""
-        if remaining > self._remaining >= 0 and remaining - self._remaining > STEP_PAGES:
+        if 0 < self._remaining <= remaining:  # also when it begins anew at each step, and never comes any further
             self._restarts, self._steps = self._restarts + 1, 0
         self._remaining = remaining
         self._steps += 1

@@ -160,6 +160,14 @@ MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)).map(
 )
 
 
+def test_no_time_is_left_out_after_a_night_in_which_clocks_are_set_back_by_half_an_hour() -> None:
+    place = cron.zone_of("Australia/Lord_Howe")
+    since = clock.from_datetime(datetime(2025, 4, 5, 12, 0, tzinfo=UTC))
+    found = itertools.islice(cron.times("0 15,45 */3 * * *", place, since), 4)
+    local = [datetime.fromtimestamp(at // clock.NANOSECONDS, place).strftime("%H:%M") for at in found]
+    assert local == ["00:15", "00:45", "03:15", "03:45"]
+
+
 @given(expression=ANY, zone=ZONES, since=MOMENTS)
 def test_times_ascend_and_are_the_same_wherever_one_begins_to_look(expression: str, zone: str, since: int) -> None:
     fields, place = cron.fields_of(expression), cron.zone_of(zone)

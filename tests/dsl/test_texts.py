@@ -254,7 +254,8 @@ async def test_an_idle_process_ends(words: Extractor, monkeypatch: pytest.Monkey
     assert process is not None
     await waiting.until(lambda: words.pid is None)
     await waiting.until(lambda: process._popen.returncode is not None)
-    assert process._popen.returncode == -signal.SIGKILL, "it holds nothing that an ending would save"
+    # It is killed, since it holds nothing that an ending would save, unless it was quicker to see that it is alone.
+    assert process._popen.returncode in (-signal.SIGKILL, 0)
 
 
 async def test_a_job_that_ends_takes_its_process_along_in_the_middle_of_a_file(pdfs: Extractor) -> None:

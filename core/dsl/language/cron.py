@@ -7,15 +7,17 @@ Clocks that change: an hour and a minute that are named stand for one moment of 
 left out comes at its end (02:30 at 03:00), and of an hour that comes twice the first counts. With `*` in one of the
 two, the expression counts the hours that there are: none in the gap, and both of an hour that comes twice.
 
-The search is cronsim's. It knows the same rules for five fields alone, and only from the time at which it was begun; so
-it is asked for times without a zone here, and these are laid onto the zone.
+The search is cronsim's. It knows such rules for five fields alone, and only from the time at which it was begun (and
+leaves out times after a night in which clocks are set back by half an hour); so it is asked for times without a zone
+here, and these are laid onto the zone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from heapq import heappop, heappush
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -35,6 +37,7 @@ SHORTCUTS = {
     "@hourly": "0 0 * * * *",
 }
 _MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
 _OF_THE_MACHINE = ("localtime", "posixrules")  # each machine has another zone under these names
 _OTHER_CLOCKS = ("right/", "posix/")  # the zones once more, and with leap seconds, which no clock here counts
 
@@ -94,20 +97,51 @@ def times(fields: str, zone: tzinfo, after: int) -> Iterator[int]:
     """The times at which six fields come true, in ns since the epoch, ascending and each later than `after`."""
     begin = datetime.fromtimestamp(after // clock.NANOSECONDS, zone)  # they are whole seconds
     _, minutes, hours, *_ = fields.split()
-    if zone is UTC or minutes.startswith("*") or hours.startswith("*"):
-        for found in CronSim(fields, begin):
-            if (at := clock.from_datetime(found)) > after:
-                yield at
-        return
+    found: Iterator[int]
+    if zone is UTC:
+        found = (clock.from_datetime(time) for time in CronSim(fields, begin))
+    elif minutes.startswith("*") or hours.startswith("*"):
+        found = _all(CronSim(fields, begin.replace(tzinfo=None) - _lost(begin)), zone)
+    else:
+        found = (_laid(local, zone) for local in CronSim(fields, begin.replace(tzinfo=None)))
     last = after
-    for local in CronSim(fields, begin.replace(tzinfo=None)):
-        if (at := _laid(local, zone)) > last:
+    for at in found:
+        if at > last:
             yield at
             last = at
 
 
+def _lost(begin: datetime) -> timedelta:
+    """By how much the clock on the wall is set back within a day: what it shows then, it shows once more."""
+    before, behind = begin.utcoffset(), (begin.astimezone(UTC) + _DAY).astimezone(begin.tzinfo).utcoffset()
+    assert before is not None and behind is not None
+    return max(timedelta(0), before - behind)
+
+
+def _all(locals: Iterable[datetime], zone: tzinfo) -> Iterator[int]:
+    """Every moment at which the clock on the wall shows one of these times, which ascend; ascending as well."""
+    again: list[int] = []  # the second moments, of times that come twice
+    for local in locals:
+        first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+        if not _comes(first):
+            continue
+        at = clock.from_datetime(first)
+        while again and again[0] < at:
+            yield heappop(again)
+        if second.utcoffset() != first.utcoffset():
+            heappush(again, clock.from_datetime(second))
+        yield at
+    while again:
+        yield heappop(again)
+
+
+def _comes(at: datetime) -> bool:
+    """Whether a clock ever shows it: none does in the hour that is left out."""
+    return at.astimezone(UTC).astimezone(at.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None)
+
+
 def _laid(local: datetime, zone: tzinfo) -> int:
     """A time of the clock on the wall as ns since the epoch: the first of two, and the end of a gap in it."""
-    while (at := local.replace(tzinfo=zone)).astimezone(UTC).astimezone(zone) != at:  # nobody's clock ever shows it
+    while not _comes(at := local.replace(tzinfo=zone)):
         local += _MINUTE
     return clock.from_datetime(at)
