@@ -9,7 +9,8 @@ It joins the owner with attached front doors (unix socket) and with its worker c
                                                         which takes the place of notices
 
 What is written during one tick of the event loop leaves in one system call, which is 20-70 % of the throughput
-under load, and EARLY_BYTES of it before its end, so that the peer begins while the rest is written; order is kept. A peer that dies (EOF, EPIPE, ECONNRESET) is an orderly end, told by `on_close`.
+under load, and EARLY_BYTES of it before its end, so that the peer begins while the rest is written; order is kept. A
+peer that dies (EOF, EPIPE, ECONNRESET) is an orderly end, told by `on_close`.
 """
 
 from __future__ import annotations

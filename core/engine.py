@@ -248,7 +248,7 @@ class Engine:
         if settings.nats:
             from core.external import broker as brokers
 
-            self.broker = brokers.of(settings, self.gateway, self.loops)
+            self.broker = brokers.of(settings, self.gateway, self.enrolment, self.loops)
         reader = Reader(database, self.library, self.planner, self.reach)
         self.differ = Differ(database, self.triggers, reader)
         self.promoter = Promoter(database, self.fleet, self.differ)

@@ -15,10 +15,15 @@ CONNECT_SECONDS = 5.0
 RECONNECT_SECONDS = 0.2
 CLOSE_SECONDS = 1.0  # for a client that did not connect
 CANCELLATIONS = 3
+_NOT_LET_IN = "Authorization Violation"  # what a server says (nats-server, errors.go)
 
 
 class CannotConnect(Exception):
     """Nobody answered, or the server refused; the text says which."""
+
+
+class NotLetIn(CannotConnect):
+    """The server does not know this client, or lets it in no more."""
 
 
 def installed() -> bool:
@@ -30,6 +35,11 @@ def without_credentials(url: str) -> str:
     """The address as logs and people may see it."""
     parts = [urlsplit(one) for one in url.split(",")]
     return ",".join(urlunsplit(one._replace(netloc=one.netloc.rpartition("@")[2])) for one in parts)
+
+
+def has_credentials(url: str) -> bool:
+    """Whether an address says who connects."""
+    return url != without_credentials(url)
 
 
 def faults() -> tuple[type[Exception], ...]:
@@ -46,16 +56,22 @@ async def connect(
     on_fault: Callable[[str], None],
     on_away: Callable[[], None],
     on_back: Callable[[], None],
+    on_end: Callable[[], None] | None = None,
     **options: Any,
 ) -> Client:
     """Connect to nats://[USER:PASSWORD@]HOST:PORT, or tls://, or one of several with commas between; whoever does it
     closes the client.
 
-    `on_fault` hears each new text once: a server that is away says the same at every try. Raises CannotConnect.
+    `on_fault` hears each new text once: a server that is away says the same at every try. `on_end`: the client has
+    ended and does not come back, since the server has ended it for good, as when what let it in has expired
+    (https://github.com/nats-io/nats.py/issues/1019), or does not let it in again; without `on_end` that is tried on and
+    on. Raises CannotConnect, NotLetIn.
     """
     from nats.aio.client import Client
+    from nats.errors import AuthorizationError
 
     client, last = Client(), ""
+    closing: set[asyncio.Task[None]] = set()
     refusals: tuple[type[Exception], ...] = (*faults(), ValueError)
 
     async def failed(error: Exception) -> None:
@@ -64,6 +80,11 @@ async def connect(
         if text != last:
             last = text
             on_fault(text)
+        if isinstance(error, AuthorizationError) or _NOT_LET_IN in text:  # on coming back it is another class
+            if not connecting.done():
+                raise NotLetIn(text) from error  # the client would go on to the next server, and then begin anew
+            if on_end is not None and not closing:
+                closing.add(asyncio.create_task(client.close()))  # beside its own next try
 
     async def away() -> None:
         if not client.is_closed:  # by us
@@ -74,6 +95,10 @@ async def connect(
         last = ""
         on_back()
 
+    async def ended() -> None:
+        if on_end is not None:
+            on_end()
+
     connecting = asyncio.create_task(
         client.connect(
             url.split(","),
@@ -81,6 +106,7 @@ async def connect(
             error_cb=failed,
             disconnected_cb=away,
             reconnected_cb=back,
+            closed_cb=ended,
             connect_timeout=int(CONNECT_SECONDS),
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_SECONDS,  # type: ignore[arg-type]  # it sleeps for it

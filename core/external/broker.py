@@ -1,10 +1,12 @@
 """The engine's door over NATS: subjects on which workers ask to be met.
 
-    sluice.NAME.meet              a worker says which line it opens, the engine that it listens (request and reply)
-    sluice.NAME.LINE.engine       records for the engine
-    sluice.NAME.LINE.worker       records for the worker
+    sluice.NAME.meet.SPACE           a worker says which line it opens, the engine that it listens (request and reply)
+    sluice.NAME.SPACE.LINE.engine    records for the engine
+    sluice.NAME.SPACE.LINE.worker    records for the worker
 
-NAME comes from the fingerprint of the engine, so that several engines share a server.
+NAME comes from the fingerprint of the engine, so that several engines share a server; SPACE is the credential of the
+worker, or, before it has one, a name that its connection has for itself (core.external.assertion). A server that knows
+the engine keeps each worker to its own space (core.external.callout); on others it is a name among others.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import re
 import structlog
 
 from core import errors, keyfile
-from core.external import nats, shared_key
+from core.external import accounts, callout, nats, shared_key
+from core.external.callout import Callout
+from core.external.enrolment import Enrolment
 from core.external.gateway import NO_ADDRESS, Gateway
 from core.external.identity import installation
 from core.external.sealed import WorkerKey
@@ -28,8 +32,9 @@ RETRY_SECONDS = 2.0
 _LINE = re.compile(rb"[0-9a-f]{32}").fullmatch
 
 
-def of(settings: Settings, gateway: Gateway, loops: Loops) -> Broker:
+def of(settings: Settings, gateway: Gateway, enrolment: Enrolment, loops: Loops) -> Broker:
     """The door of an engine with these settings. Raises TargetUnavailable, StorageUnavailable (a key in its home)."""
+    nats.require()
     path = settings.home / shared_key.KEY_FILE
     door = None
     if settings.allow_shared_worker_key or path.exists():
@@ -40,24 +45,36 @@ def of(settings: Settings, gateway: Gateway, loops: Loops) -> Broker:
             heartbeat_seconds=settings.heartbeat_seconds,
             drain_seconds=settings.drain_seconds,
         )
-    return Broker(settings.nats, gateway, loops, door)
+    return Broker(settings.nats, gateway, enrolment, loops, door)
 
 
 class Broker:
     """Keeps a connection to a NATS server. Use from the engine's loop; whoever opens it closes it."""
 
-    def __init__(self, url: str, gateway: Gateway, loops: Loops, shared: shared_key.SharedKeyDoor | None) -> None:
-        """Raises TargetUnavailable without the extra `nats`, StorageUnavailable (the identity)."""
-        nats.require()
+    def __init__(
+        self,
+        url: str,
+        gateway: Gateway,
+        enrolment: Enrolment,
+        loops: Loops,
+        shared: shared_key.SharedKeyDoor | None,
+    ) -> None:
+        """Raises StorageUnavailable (the identity)."""
         self._url = url
         self._gateway = gateway
         self._loops = loops
         self._shared_key = shared
         self._name = installation(gateway.identity().fingerprint)
+        self._keys = accounts.of(gateway.identity())
+        self._callout = Callout(self._keys, self._name, enrolment, gateway.refuse)
         self._wire: nats.Wire | None = None
         self._meetings: set[asyncio.Task[None]] = set()
+        self._parting: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
         self._unreachable = ""  # what was said of it
+        self.asked = False
+        """Whether the server asks this engine whom to let in."""
+        gateway.parts.append(self.part)
 
     @property
     def connected(self) -> bool:
@@ -69,24 +86,30 @@ class Broker:
         self._opening = self._loops.start("nats", self.keep)
 
     async def keep(self) -> None:
-        """Connect, and let workers join from then on; the connection comes back by itself when it is lost."""
-        if self._wire is None:
-            try:
-                wire = await self._connect()
-            except errors.TargetUnavailable as error:
-                if not self._unreachable:
-                    log.warning("nats_unreachable", error=error.message, hint=error.hint)
-                self._unreachable = error.message
-                await asyncio.sleep(RETRY_SECONDS)
-                return
-            self._wire = wire
-        await asyncio.Event().wait()
+        """Connect, and let workers join from then on; the connection comes back by itself when it is lost, and is made
+        anew when the server has ended it."""
+        try:
+            wire = await self._connect()
+        except errors.TargetUnavailable as error:
+            if not self._unreachable:
+                log.warning("nats_unreachable", error=error.message, hint=error.hint)
+            self._unreachable = error.message
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        self._wire, self._unreachable = wire, ""
+        await wire.ended.wait()
+        log.warning("nats_ended", hint="The server has ended the connection; another one is made.")
+        self._wire = None
+        await wire.close()
 
     async def _connect(self) -> nats.Wire:
         """A wire on which workers are met. Raises TargetUnavailable."""
-        wire = await nats.connect(self._url, f"sluice engine {self._name}")
+        wire = await accounts.knock(self._url, f"sluice engine {self._name}", self._keys)
         try:
-            await wire.answer(f"sluice.{self._name}.meet", self._called)
+            self.asked = await accounts.is_asked(wire, self._keys)
+            if self.asked:
+                await wire.answer(callout.SUBJECT, lambda _, data: self._callout.answer(data))
+            await wire.answer(f"sluice.{self._name}.meet.*", self._called)
             if self._shared_key is not None:
                 await self._shared_key.listen(wire)
         except BaseException:
@@ -94,20 +117,50 @@ class Broker:
             raise
         return wire
 
-    async def _called(self, data: bytes) -> bytes | None:
+    async def _called(self, subject: str, data: bytes) -> bytes | None:
         if self._wire is None or not _LINE(data):
             return None
-        subject = f"sluice.{self._name}.{data.decode()}"
-        line = await nats.line(self._wire, hears=f"{subject}.engine", speaks=f"{subject}.worker")
+        mine = f"sluice.{self._name}.{subject.rpartition('.')[2]}.{data.decode()}"
+        line = await nats.line(self._wire, hears=f"{mine}.engine", speaks=f"{mine}.worker")
         task = asyncio.create_task(self._gateway.meet(line, NO_ADDRESS))
         self._meetings.add(task)
         task.add_done_callback(self._meetings.discard)
         return b"listening"
 
+    # -- shutting out --------------------------------------------------------------------------------------
+
+    def part(self, name: str) -> None:
+        """A worker is shut out: have the server end its connections, as soon as it can be asked to."""
+        connections = self._callout.take(name)
+        if connections:
+            task = asyncio.create_task(self._part(name, connections))
+            self._parting.add(task)
+            task.add_done_callback(self._parting.discard)
+
+    async def _part(self, name: str, connections: list[callout.Connection]) -> None:
+        while connections:
+            try:
+                connections = await self._kick(connections)
+            except errors.TargetUnavailable as error:
+                log.warning("nats_connections_stay", name=name, error=error.message)
+            if connections:
+                await asyncio.sleep(RETRY_SECONDS)
+        log.warning("nats_connections_ended", name=name)
+
+    async def _kick(self, connections: list[callout.Connection]) -> list[callout.Connection]:
+        """End connections; those of servers that do not answer. Raises TargetUnavailable."""
+        seed = bytes(self._keys.system.seed).decode()
+        wire = await nats.connect(self._url, f"sluice engine {self._name}", nkeys_seed_str=seed)
+        try:
+            return [one for one in connections if not await callout.kick(wire, one)]
+        finally:
+            await wire.close()
+
     async def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
+        for task in (self._opening, *self._parting):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         if self._shared_key is not None:
             await self._shared_key.close()
         if self._wire is not None:

@@ -6,6 +6,7 @@ guess: the worker asks for the same again and gets the same answer.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core import clock, errors, keyfile
+from core.external.assertion import Claim, by_secret
 from core.external.handshake import proof
 from core.external.identity import short
 from core.external.membership import CredentialId, Enrol, Enrolled, Generation, Join, Key, Name, Rotate
@@ -102,6 +104,14 @@ class Held:
         """Whether another key is to come."""
         old = clock.now_ns() - self._page.made_at_ns > ROTATE_SECONDS * clock.NANOSECONDS
         return self.enrolled and (self._page.next is not None or old)
+
+    def claim(self, token: str) -> Claim:
+        """Who it is to a NATS server: by its credential, or else by the token that it is asked for with."""
+        page = self._page
+        if page.credential is not None:
+            return Claim(page.engine, page.credential, lambda text: _sign(page.key, text))
+        secret = hashlib.sha256(token.split("_")[2].encode("ascii")).hexdigest()
+        return Claim(page.engine, page.token, lambda text: by_secret(secret, text))
 
     def enrol(self, token: str, name: str, host: str, transcript: bytes) -> Enrol:
         key = self._page.key

@@ -7,13 +7,16 @@ of the token; a worker says nothing of them when it joins.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
 from core import clock, errors
+from core.external import assertion
 from core.external import identity as identities
+from core.external.assertion import Assertion
 from core.external.handshake import proves
 from core.external.membership import Enrol, Enrolled, Join, Rotate
 from core.model.enrolment import Credential, EnrolmentState, WorkerGrant, WorkerToken
@@ -206,6 +209,22 @@ class Enrolment:
         await self._prove_present(known, asked.generation, transcript, asked.proof)
         _refuse_inactive(known)
         return known
+
+    async def asserted(self, said: Assertion) -> str:
+        """Whose assertion it is (core.external.assertion): the name of a worker that may join, or waits until it may;
+        empty for who has a token to redeem. Raises Unauthenticated, Forbidden (its credential was revoked)."""
+        if said.of_token:
+            kept = await self._database.read(table.secret_hash, said.who)
+            if kept is None or not hmac.compare_digest(assertion.by_secret(kept, said.proved), said.proof):
+                raise errors.Unauthenticated("The worker token is no token of this engine.")
+            return ""
+        known = await self._known(said.who)
+        keys = (known.public_key, known.previous_key)  # an answer that brought a new key may have been lost
+        if not any(key and proves(key, said.proved, said.proof) for key in keys):
+            raise errors.Unauthenticated(f"What worker {known.name} shows does not fit its credential.")
+        if known.state is EnrolmentState.REVOKED:
+            raise errors.Forbidden(f"The credential of worker {known.name} was revoked.")
+        return known.name
 
     async def forget_ephemeral(self, name: str) -> bool:
         """A worker has said good-bye: if it was let in for one life alone, its credential ends. Whether it did."""

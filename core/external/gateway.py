@@ -13,10 +13,10 @@ import structlog
 from pydantic import ValidationError
 
 from core import clock, errors
-from core.external import handshake, membership
+from core.external import accounts, handshake, membership
 from core.external.ends import Greeting
 from core.external.enrolment import Enrolment
-from core.external.identity import Identity
+from core.external.identity import Identity, installation
 from core.external.line import Line, LineBroken
 from core.external.sealed import Records
 from core.external.tunnel import Tunnel
@@ -90,6 +90,8 @@ class Gateway:
     ) -> None:
         self.identity = identity  # made when somebody first asks for it
         self.refused: Counter[str] = Counter()  # meetings that came to nothing, by code or reason
+        self.parts: list[Callable[[str], None]] = []
+        """Hear of each worker that is shut out."""
         self._settings = settings
         self._fleet = fleet
         self._database = database
@@ -102,6 +104,11 @@ class Gateway:
         self._meetings: Counter[str] = Counter()  # by address
         self._serving: set[asyncio.Task[None]] = set()
         self._closing = False
+
+    def nats_config(self, *, streams: bool) -> str:
+        """What makes a NATS server ask this engine whom to let in. Raises TargetUnavailable, StorageUnavailable."""
+        known = self.identity()
+        return accounts.configuration(accounts.of(known), installation(known.fingerprint), streams=streams)
 
     # -- meeting -------------------------------------------------------------------------------------------
 
@@ -128,7 +135,7 @@ class Gateway:
             self.refused["foreign"] += 1
             log.info("no_worker", address=address, reason=str(fault))
         except errors.SluiceError as error:
-            self._count(error, "", address)
+            self.refuse(error, "", address)
             await line.close(error.message)
         finally:
             self._serving.discard(task)
@@ -162,12 +169,12 @@ class Gateway:
             else:
                 answer = (await self._enrolment.rotate(asked, met.transcript)).model_dump(mode="json")
         except errors.SluiceError as error:
-            self._count(error, str(met.letter.get("name") or met.letter.get("credential") or ""), address)
+            self.refuse(error, str(met.letter.get("name") or met.letter.get("credential") or ""), address)
             answer = membership.refusal(error)
         await met.answer(answer)
         return member
 
-    def _count(self, error: errors.SluiceError, who: str, address: str) -> None:
+    def refuse(self, error: errors.SluiceError, who: str, address: str) -> None:
         """Count a refusal, and log it unless the same was logged a moment ago: everybody who can connect is refused as
         often as he likes."""
         self.refused[error.code] += 1
@@ -313,6 +320,8 @@ class Gateway:
             self._fleet.shut_out(name, reason)
             live.tunnel.end(reason)
             await live.ended.wait()
+        for part in self.parts:
+            part(name)
         self._fleet.forsake(name)
 
     async def dismiss(self, seconds: float) -> None:

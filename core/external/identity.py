@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from core import errors, keyfile
 
@@ -29,12 +31,17 @@ class Identity:
     """The identity of one engine."""
 
     def __init__(self, seed: bytes) -> None:
+        self._seed = seed
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self.public: bytes = self._key.public_key().public_bytes_raw()
         self.fingerprint = fingerprint(self.public)
 
     def sign(self, data: bytes) -> bytes:
         return self._key.sign(data)
+
+    def derive(self, purpose: bytes) -> bytes:
+        """A secret of 32 bytes for one purpose, which says nothing of the identity (HKDF, RFC 5869)."""
+        return HKDF(hashes.SHA256(), 32, None, b"sluice " + purpose).derive(self._seed)
 
 
 def of_home(home: Path) -> Identity:

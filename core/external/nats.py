@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import structlog
 
@@ -28,15 +28,33 @@ log = structlog.get_logger("core.external")
 PING_SECONDS = 5
 FLUSH_SECONDS = 2  # what was asked of a server that was killed is never answered, also when it is there again
 MOST_WAITING = 1024  # records that have arrived and wait for their tunnel; more wait in the client
+NOT_LET_IN: Final = {
+    "engine": "Are name and password in its address right, or is it to know this engine (sluice nats-config)?",
+    "worker": "Its token or credential was revoked, or the engine, which the server asks, is away.",
+}
 PENDING_BYTES = 64 * 1024 * 1024  # more than the windows of some tunnels; beyond it the wire says that it is broken
 
 
 class Wire:
     """A connection to a NATS server. Made by `connect`; whoever makes it closes it."""
 
-    def __init__(self, client: Client, faults: tuple[type[Exception], ...]) -> None:
-        self._client = client
+    def __init__(self, faults: tuple[type[Exception], ...]) -> None:
+        self._client: Client
         self._faults = faults
+        self._inboxes: set[Inbox] = set()
+        self.ended = asyncio.Event()
+        """The server has ended the connection for good, or it was closed: another one has to be made."""
+
+    def over(self, client: Client) -> Wire:
+        """The wire that this client is."""
+        self._client = client
+        return self
+
+    def end(self) -> None:
+        """The client has ended."""
+        self.ended.set()
+        for inbox in tuple(self._inboxes):
+            inbox.broken()
 
     @property
     def connected(self) -> bool:
@@ -68,13 +86,16 @@ class Wire:
         async def take(message: Msg) -> None:
             await records.put(message.data)
 
-        return Inbox(records, await self._subscribe(subject, take), self._faults)
+        inbox = Inbox(records, await self._subscribe(subject, take), self._faults, self._inboxes.discard)
+        self._inboxes.add(inbox)
+        return inbox
 
-    async def answer(self, subject: str, reply: Callable[[bytes], Awaitable[bytes | None]]) -> None:
-        """Answer what is asked on a subject until the wire is closed; None: nothing. Raises TargetUnavailable."""
+    async def answer(self, subject: str, reply: Callable[[str, bytes], Awaitable[bytes | None]]) -> None:
+        """Answer what is asked on a subject, or on those that fit one with a `*`, until the wire is closed; `reply` is
+        given subject and question, and has no answer with None. Raises TargetUnavailable."""
 
         async def take(message: Msg) -> None:
-            said = await reply(message.data)
+            said = await reply(message.subject, message.data)
             if said is not None and message.reply:
                 await self.send(message.reply, said)
 
@@ -104,16 +125,34 @@ class Inbox:
     """What arrives on one subject, in order."""
 
     def __init__(
-        self, records: asyncio.Queue[bytes], subscription: Subscription, gone: tuple[type[Exception], ...]
+        self,
+        records: asyncio.Queue[bytes],
+        subscription: Subscription,
+        gone: tuple[type[Exception], ...],
+        ended: Callable[[Inbox], None],
     ) -> None:
         self._records = records
         self._subscription = subscription
         self._gone = gone  # what it raises when it has ended with its connection
+        self._ended = ended
+        self._broken = False
+
+    def broken(self) -> None:
+        """Nothing arrives any more."""
+        self._broken = True
+        if self._records.empty():
+            self._records.put_nowait(b"")  # wakes who waits; no record is empty
 
     async def take(self) -> bytes:
-        return await self._records.get()
+        """Raises LineBroken."""
+        if not (self._broken and self._records.empty()):
+            record = await self._records.get()
+            if record or not self._broken:
+                return record
+        raise LineBroken("the NATS server has ended the connection")
 
     async def end(self) -> None:
+        self._ended(self)
         with contextlib.suppress(*self._gone):
             await self._subscription.unsubscribe()
 
@@ -154,9 +193,10 @@ def require() -> None:
         )
 
 
-async def connect(url: str, name: str) -> Wire:
+async def connect(url: str, name: str, what: Literal["engine", "worker"] = "engine", **options: Any) -> Wire:
     """Connect to a NATS server (core.natsclient). Raises TargetUnavailable."""
     shown = natsclient.without_credentials(url)
+    wire = Wire(natsclient.faults())
     try:
         client = await natsclient.connect(
             url,
@@ -164,12 +204,18 @@ async def connect(url: str, name: str) -> Wire:
             on_fault=lambda text: log.warning("nats_fault", server=shown, error=text),
             on_away=lambda: log.warning("nats_away", server=shown),
             on_back=lambda: log.warning("nats_back", server=shown),
+            on_end=wire.end,
             ping_interval=PING_SECONDS,
             pending_size=PENDING_BYTES,
+            **options,
         )
+    except natsclient.NotLetIn as error:
+        raise errors.TargetUnavailable(
+            f"The NATS server at {shown} does not let this {what} in: {error}.", hint=NOT_LET_IN[what]
+        ) from error
     except natsclient.CannotConnect as error:
         raise errors.TargetUnavailable(
             f"The NATS server at {shown} cannot be reached: {error}.",
             hint="Is it running, and are the address and the credentials right?",
         ) from error
-    return Wire(client, natsclient.faults())
+    return wire.over(client)

@@ -8,10 +8,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from core import errors
+from core import errors, natsclient
 from core.external import credential, handshake, membership, nats, websocket
+from core.external.assertion import Claim, inbox
 from core.external.credential import Held
 from core.external.identity import installation
 from core.external.line import Line, LineBroken
@@ -54,8 +55,8 @@ class Way(Protocol):
 class Wire(Protocol):
     """What opens lines to an engine."""
 
-    async def open(self, engine: str) -> Line:
-        """A line to the engine with this fingerprint. Raises TargetUnavailable."""
+    async def open(self, claim: Claim) -> Line:
+        """A line to the engine that the claim is for. Raises TargetUnavailable."""
 
     async def close(self) -> None:
         """Let go of what it keeps open."""
@@ -70,7 +71,7 @@ class OverWebSocket:
         self._url = url
         self._tls = websocket.trust(url, ca_file)
 
-    async def open(self, engine: str) -> Line:
+    async def open(self, claim: Claim) -> Line:
         return await websocket.dial(self._url, self._tls)
 
     async def close(self) -> None:
@@ -78,26 +79,39 @@ class OverWebSocket:
 
 
 class OverNats:
-    """Over a NATS server, to which one connection is kept."""
+    """Over a NATS server, to which one connection is kept, for as long as somebody connects as the same."""
 
     def __init__(self, url: str) -> None:
         """Raises TargetUnavailable without the extra `nats`."""
         nats.require()
         self._url = url
         self._wire: nats.Wire | None = None
+        self._who = ""  # what it is connected as
+        self._space = ""
 
-    async def wire(self) -> nats.Wire:
-        """Raises TargetUnavailable."""
+    async def wire(self, claim: Claim | None = None) -> nats.Wire:
+        """A connection, on which a server that asks is told the claim, unless the address has a user's name and
+        password. Raises TargetUnavailable."""
+        who = "" if claim is None else claim.who
+        if self._wire is not None and (self._wire.ended.is_set() or self._who != who):
+            await self.close()
         if self._wire is None:
-            self._wire = await nats.connect(self._url, "sluice worker")
+            options: dict[str, Any] = {}
+            if claim is not None:
+                space = claim.space
+                options = {"inbox_prefix": inbox(space)}
+                if not natsclient.has_credentials(self._url):
+                    options["token"] = lambda: claim.write(space)
+                self._space = space
+            self._wire, self._who = await nats.connect(self._url, "sluice worker", "worker", **options), who
         return self._wire
 
-    async def open(self, engine: str) -> Line:
-        wire, name = await self.wire(), os.urandom(16).hex()
-        subject = f"sluice.{installation(engine)}.{name}"
+    async def open(self, claim: Claim) -> Line:
+        wire, name = await self.wire(claim), os.urandom(16).hex()
+        engine = installation(claim.engine)
+        subject = f"sluice.{engine}.{self._space}.{name}"
         line = await nats.line(wire, hears=f"{subject}.worker", speaks=f"{subject}.engine")
-        called = f"sluice.{installation(engine)}.meet"
-        if await wire.ask(called, name.encode(), ANSWER_SECONDS) is None:
+        if await wire.ask(f"sluice.{engine}.meet.{self._space}", name.encode(), ANSWER_SECONDS) is None:
             await line.close()
             raise errors.TargetUnavailable("The engine of this worker does not answer.", hint="Does it run?")
         return line
@@ -164,7 +178,7 @@ class ByCredential:
             await self._enrol()
         if self._held.due:
             await self._rotate()
-        line = await self._wire.open(self._held.engine)
+        line = await self._wire.open(self._held.claim(self._token))
         try:
             asked = await _asked(
                 line,
@@ -199,7 +213,7 @@ class ByCredential:
         self._told(f"Worker {self._held.name} has a new key, {self._held.fingerprint}")
 
     async def _exchange(self, write: Callable[[bytes], membership.Enrol | membership.Rotate]) -> Enrolled:
-        line = await self._wire.open(self._held.engine)
+        line = await self._wire.open(self._held.claim(self._token))
         try:
             return Enrolled.model_validate((await _asked(line, self._held.engine, write)).answer)
         finally:

@@ -215,6 +215,27 @@ async def worker_secrets(
     return offset_page(found, params, row)
 
 
+class NatsConfig(Params):
+    streams: bool = False
+    """Keep an account for channels with transport jetstream as well; the server reads the password of its user from
+    the variable SLUICE_STREAMS_PASSWORD."""
+
+
+@operation(
+    summary="Write what makes a NATS server ask this engine whom to let in.",
+    http="GET /api/nats/config",
+    toolset="workers",
+    role=Role.ADMIN,
+    platform=True,
+    tool=False,
+)
+async def nats_config(engine: Engine, caller: Caller, params: NatsConfig) -> results.workers.NatsConfig:
+    """Write the accounts of a NATS server for this engine (docs/workers.md): workers are let in by their tokens and
+    credentials, and each has subjects of its own. The text holds no secret, and is the same as long as the identity of
+    the engine is. Needs the extra `nats`."""
+    return {"config": engine.gateway.nats_config(streams=params.streams)}
+
+
 class WorkerApprove(Params):
     name: str = Field(max_length=64)
     """The name of the worker."""

@@ -186,6 +186,12 @@ def token(db: Database, id: str) -> WorkerToken | None:
     return None if found is None else _token(found)
 
 
+def secret_hash(db: Database, id: str) -> str | None:
+    """The hash of the secret of a token, by its id."""
+    found = db.conn.execute("SELECT secret_hash FROM worker_tokens WHERE id = ?", (id,)).fetchone()
+    return None if found is None else str(found[0])
+
+
 def revoke_token(db: Database, id: str, now_ns: int, audit_row: AuditRow) -> bool:
     """Withdraw a token; whether it was not withdrawn before."""
     done = db.conn.execute(

@@ -375,19 +375,25 @@ async def port(host: str, number: int, *, engine_runs: bool) -> Finding:
     return Finding("ports", "warning", f"{host}:{number} is not free for Sluice: {fault}", hint)
 
 
-async def nats(url: str) -> Finding:
+async def nats(url: str, home: Path) -> Finding:
     """The NATS server of workers on other machines answers."""
     from core import natsclient
+    from core.external import accounts, identity
     from core.external import nats as wires
 
-    shown = natsclient.without_credentials(url)
+    shown, asked = natsclient.without_credentials(url), False
     try:
         wires.require()
-        wire = await wires.connect(url, "sluice doctor")
-    except errors.TargetUnavailable as error:
+        if not (home / identity.IDENTITY_FILE).exists():  # it is the engine that makes it, at its first start
+            wire = await wires.connect(url, "sluice doctor")
+        else:
+            keys = accounts.of(identity.of_home(home))
+            wire = await accounts.knock(url, "sluice doctor", keys)
+            asked = await accounts.is_asked(wire, keys)
+    except errors.SluiceError as error:
         return Finding("nats", "fault", error.message, error.hint)
     await wire.close()
-    return Finding("nats", "ok", f"{shown} answers")
+    return Finding("nats", "ok", f"{shown} answers" + (", and asks this engine whom to let in" if asked else ""))
 
 
 def clients() -> Iterator[Finding]:

@@ -42,7 +42,7 @@ async def doctor(*, host: str | None = None, port: int | None = None, common: co
     served = wanted.serve or settings.Serve()
     findings.append(await checkup.port(host or served.host, served.port if port is None else port, engine_runs=running))
     if wanted.nats and "//***@" not in wanted.nats:  # else only the engine knows how to get in
-        findings.append(await checkup.nats(wanted.nats))
+        findings.append(await checkup.nats(wanted.nats, wanted.home))
     findings += checkup.clients()
     findings = [replace(one, hint="") if one.state == "ok" else one for one in findings]
     fine = all(one.state != "fault" for one in findings)

@@ -422,6 +422,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="secret tenant version changed last_given_at first_given_at",
             empty="This worker was given no secret.",
         ),
+        "nats_config": Form("nats-config", shows="reference:configuration"),
         "worker_approve": Form("worker approve {name}"),
         "worker_revoke": Form("worker revoke {name}", bar="revoking", shows="workers:revoked"),
         "worker_group_list": Form("group list", columns=_GROUP, empty="There are no worker groups."),

@@ -69,6 +69,11 @@ def schema(found: dict[str, Any], typed: Mapping[str, Any]) -> None:
     render.json(found)
 
 
+def configuration(written: dict[str, Any], typed: Mapping[str, Any]) -> None:
+    """Print a configuration, to be written into a file."""
+    render.text(written["config"].rstrip("\n"))
+
+
 def sections(told: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print facts below the headings that they stand under."""
     for name, facts in told.items():

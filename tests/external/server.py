@@ -18,11 +18,12 @@ START_SECONDS = 10.0
 class Server:
     """One server on a port of its own, which it keeps when it is started again."""
 
-    def __init__(self, *options: str, log: Path | None = None) -> None:
+    def __init__(self, *options: str, log: Path | None = None, **variables: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._options = options
+        self._variables = variables
         self._log = log  # where it says what it does; nowhere without one
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -33,7 +34,8 @@ class Server:
     def start(self) -> None:
         command = [str(PROGRAM), "-a", "127.0.0.1", "-p", str(self.port), *self._options]
         with Path(os.devnull).open("ab") if self._log is None else self._log.open("ab") as said:
-            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+            variables = {**os.environ, **self._variables}
+            self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=variables)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -78,8 +80,8 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running(*options: str, log: Path | None = None) -> Iterator[Server]:
-    server = Server(*options, log=log)
+def running(*options: str, log: Path | None = None, **variables: str) -> Iterator[Server]:
+    server = Server(*options, log=log, **variables)
     server.start()
     try:
         yield server

@@ -40,8 +40,8 @@ async def test_an_engine_and_a_worker_with_their_commands(tmp_path: Path) -> Non
         )
         assert serve.stderr is not None
         try:
-            while b"listens on" not in await serve.stderr.readline():
-                assert serve.returncode is None
+            while b"listens on" not in (said := await serve.stderr.readline()):
+                assert said, "the engine has ended"
             key = tmp_path / "token"
             key.touch(mode=0o600)
             code, refused = await sluice(home, "worker-token", "create", "--group", "edge")

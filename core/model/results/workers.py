@@ -180,6 +180,13 @@ class WorkerRevoked(WorkerCredential, Leaving):
     """A credential that has ended, and what moved away from its worker."""
 
 
+class NatsConfig(Row):
+    """The configuration of a NATS server."""
+
+    config: str
+    """To be included in the file of the server."""
+
+
 class WorkerSecret(Row):
     """A secret that a worker of another machine was given."""
 
