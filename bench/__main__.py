@@ -17,7 +17,7 @@ from bench.measure import FULL, SMALLEST
 from bench.report import Row, machine, table
 
 SUITES = (
-    *("invoke", "tools", "data", "kafka", "calls", "texts", "workers"),
+    *("invoke", "tools", "data", "kafka", "calls", "texts", "workers", "fleet"),
     *("plan", "logs", "idle", "streams", "console", "backup"),
 )
 

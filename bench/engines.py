@@ -24,6 +24,11 @@ TENANT = "tenant-a"
 CALLER = Caller(Principal("bench", Role.ADMIN, (EVERY_TENANT,)), TENANT, Surface.INTERNAL)
 SLUG = "smoke_trigger"
 PARAMS: dict[str, Any] = {"env": "prod"}
+WAITING_JOB = """
+name: waiting-{number}
+input: {{echo: {{event: "{{}}", json: true, trigger: {{message: {{filter-kind: user, filter-tag: never.{number}}}}}}}}}
+output: {{discard: {{}}}}
+"""
 MAIN = "from mcp_server.cli.main import main; main()"
 
 META = {

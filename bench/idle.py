@@ -15,11 +15,6 @@ from bench.report import Row
 TRIGGERS = 100
 JOBS = 10
 SETTLING_SECONDS = 1.0
-WAITING_JOB = """
-name: waiting-{number}
-input: {{echo: {{event: "{{}}", json: true, trigger: {{message: {{filter-kind: user, filter-tag: never.{number}}}}}}}}}
-output: {{discard: {{}}}}
-"""
 
 
 async def measure(scale: Scale, folder: Path) -> list[Row]:
@@ -31,7 +26,7 @@ async def _many(scale: Scale, folder: Path) -> list[Row]:
     async with engines.engine(folder, worker_slots=max(64, scale.waiting)) as running:
         started = time.perf_counter()
         for number in range(scale.waiting):
-            await engines.deploy(running, WAITING_JOB.format(number=number))
+            await engines.deploy(running, engines.WAITING_JOB.format(number=number))
         deployed = time.perf_counter() - started
         pid = running.fleet.workers["local-1"].pid
         if pid is None:
@@ -58,7 +53,7 @@ async def _few(scale: Scale, home: Path) -> list[Row]:
         await engines.prepare(running)
         await tools.publish(running, TRIGGERS - 1)
         for number in range(JOBS):
-            await engines.deploy(running, WAITING_JOB.format(number=number))
+            await engines.deploy(running, engines.WAITING_JOB.format(number=number))
     async with engines.served(home) as served:
         await asyncio.sleep(min(SETTLING_SECONDS, scale.idle_seconds))
         owner = psutil.Process(served.pid)

@@ -40,6 +40,10 @@ class Scale:
     idle_seconds: float
     streams: int
     """Event streams that are open at once."""
+    idle_workers: int
+    """Workers of other machines that only beat."""
+    workloads: int
+    """Workloads on them."""
     waiting: int
     """Message-triggered jobs on one worker that nothing ever happens to."""
 
@@ -57,6 +61,8 @@ FULL = Scale(
     home_bytes=1_000_000_000,
     idle_seconds=5.0,
     streams=2_000,
+    idle_workers=500,
+    workloads=10_000,
     waiting=1_000,
 )
 SMALLEST = Scale(
@@ -72,6 +78,8 @@ SMALLEST = Scale(
     home_bytes=2_000_000,
     idle_seconds=0.2,
     streams=20,
+    idle_workers=4,
+    workloads=64,
     waiting=10,
 )
 

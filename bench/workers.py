@@ -1,4 +1,5 @@
-"""Workers of other machines beside those of this one: the same invocations, over each wire, with one, two and four."""
+"""Workers of other machines beside those of this one: the same invocations, over each wire, with one, two,
+four and eight."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from bench.report import Row
 from core.engine import Engine
 from mcp_server.http import serving, sockets
 
-NUMBERS = (1, 2, 4)
+NUMBERS = (1, 2, 4, 8)
 TARGET = 0.8
 LOCAL = "default"
 JOIN_SECONDS = 30.0
@@ -40,7 +41,7 @@ async def _beside(scale: Scale, folder: Path, number: int) -> list[Row]:
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(_nats())
         running = await stack.enter_async_context(engines.engine(folder / "home", number, nats=broker))
-        address = await stack.enter_async_context(_door(running, folder / "home"))
+        address = await stack.enter_async_context(door(running, folder / "home"))
         groups = {LOCAL: "", "websocket": address, "nats": broker}
         sides = {}
         for group, url in groups.items():
@@ -87,7 +88,7 @@ async def _nats() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _door(running: Engine, home: Path) -> AsyncIterator[str]:
+async def door(running: Engine, home: Path) -> AsyncIterator[str]:
     """The address of a server that has the WebSocket of the workers, and nothing else."""
     workers = sockets.Workers(running.gateway.meet)
     listener = serving.bind("127.0.0.1", 0)
@@ -111,12 +112,7 @@ async def _door(running: Engine, home: Path) -> AsyncIterator[str]:
 
 async def _join(stack: AsyncExitStack, running: Engine, folder: Path, group: str, url: str, number: int) -> None:
     """Start workers that join a group by an address, and wait until they have."""
-    await running.call("worker_group_create", {"name": group, "tenants": [engines.TENANT]}, engines.CALLER)
-    wanted = {"group": group, "uses": number, "approval": "auto"}
-    made = await running.call("worker_token_create", wanted, engines.CALLER)
-    file = folder / f"{group}.token"
-    file.touch(mode=0o600)
-    file.write_text(made["token"])
+    file = await token(running, folder, group, number)
     names = [f"{group}-{n}" for n in range(number)]
     for name in names:
         flags = ("--url", url, "--token-file", str(file), "--name", name, "--home", str(folder / name))
@@ -125,6 +121,17 @@ async def _join(stack: AsyncExitStack, running: Engine, folder: Path, group: str
     there = running.fleet.workers
     if not await running.fleet.wait(lambda: all(name in there and there[name].online for name in names), JOIN_SECONDS):
         raise RuntimeError(f"the workers of group {group} did not join")
+
+
+async def token(running: Engine, folder: Path, group: str, number: int) -> Path:
+    """The file of a token that lets so many workers into a new group."""
+    await running.call("worker_group_create", {"name": group, "tenants": [engines.TENANT]}, engines.CALLER)
+    wanted = {"group": group, "uses": number, "approval": "auto"}
+    made = await running.call("worker_token_create", wanted, engines.CALLER)
+    file = folder / f"{group}.token"
+    file.touch(mode=0o600)
+    file.write_text(made["token"])
+    return file
 
 
 async def _publish(running: Engine, group: str, number: int) -> str:

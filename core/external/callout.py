@@ -116,13 +116,13 @@ class Callout:
             name = await self._judge(said)
         except errors.SluiceError as error:
             self._refused(error, "" if said is None else said.who, asked.client_info.host)
-            return self._told(asked, error=errors.shorten(error.message, 200))
+            return self._response(asked, error=errors.shorten(error.message, 200))
         assert said is not None
         if name:
             known = self._connections.setdefault(name, [])
             known.append(Connection(asked.server_id.id, asked.client_info.id))
             del known[:-MOST_CONNECTIONS]
-        return self._told(asked, jwt=self._user(asked.user_nkey, said))
+        return self._response(asked, jwt=self._user(asked.user_nkey, said))
 
     async def _judge(self, said: Assertion | None) -> str:
         """The name of the worker that connects; empty for one that is about to become one.
@@ -157,7 +157,7 @@ class Callout:
         ends = {} if self._lasts_seconds is None else {"exp": _now() + self._lasts_seconds}
         return self._signed({"sub": key, "aud": accounts.ACCOUNT, "name": said.who, **ends, "nats": user})
 
-    def _told(self, asked: _Asked, **what: str) -> bytes:
+    def _response(self, asked: _Asked, **what: str) -> bytes:
         told = {**what, "type": "authorization_response", "version": 2}
         return self._signed({"sub": asked.user_nkey, "aud": asked.server_id.id, "nats": told}).encode()
 

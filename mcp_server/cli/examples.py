@@ -67,6 +67,7 @@ STORY = (
     "sluice worker credentials --state pending",
     "sluice worker approve edge-1",
     "sluice worker secrets edge-1",
+    "sluice nats-config --streams",
     "sluice worker revoke edge-1",
     "sluice worker remove edge-1",
     # deployments
