@@ -24,7 +24,7 @@ SETTLE_SECONDS = 300.0
 async def measure(scale: Scale, folder: Path) -> list[Row]:
     rows = []
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(engines.engine(folder / "home", 0))
+        running = await stack.enter_async_context(engines.engine(folder / "home", 0, http_connections_per_address=1000))
         address = await stack.enter_async_context(workers.door(running, folder / "home"))
         note = f"{scale.idle_workers} over a WebSocket"
         file = await workers.token(running, folder, GROUP, scale.idle_workers)

@@ -133,6 +133,11 @@ def _answered(url: str, status: int, body: bytes) -> errors.TargetUnavailable:
             "A proxy on the way may not pass WebSockets on: nginx needs proxy_http_version 1.1 and the headers Upgrade"
             " and Connection (docs/service.md)."
         )
+    elif status == 503:
+        hint = (
+            "The engine ends, or has as many connections as it takes, in all or of this address (http_connections,"
+            " http_connections_per_address)."
+        )
     elif status == 421:
         hint = "The server does not answer to this name: start it with --allow-host NAME."
     said = errors.shorten(body.decode("utf-8", "replace").strip(), 200)
