@@ -89,6 +89,7 @@ class Workloads:
         self._wake = wake  # after a change that no report brings
         self._judge = judge
         self._rows: dict[str, WorkloadRow] = {}
+        self._by_worker: dict[str, list[WorkloadRow]] = {}
         self._documents: dict[str, _Parsed] = {}  # by id
         self._observed: dict[str, Observed] = {}
         self._reports: list[workloads.Report] = []
@@ -126,12 +127,14 @@ class Workloads:
                 self._judge.saw(row, seen)
             else:
                 row.state = old.state  # what was reported may not be written yet
-        self._rows, self._loaded = rows, True
+        self._rows, self._loaded, self._by_worker = rows, True, {}
+        for row in rows.values():
+            self._by_worker.setdefault(row.worker, []).append(row)
         return gone
 
     def wanted_on(self, worker: str) -> list[WorkloadRow]:
         """The workloads that a worker shall run: none that is complete, quarantined, or held back for a while."""
-        mine = [row for row in self._rows.values() if row.worker == worker and row.state not in OVER]
+        mine = [row for row in self._by_worker.get(worker, ()) if row.state not in OVER]
         if not self._held_back:
             return mine
         now = clock.monotonic()
