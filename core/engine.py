@@ -273,7 +273,7 @@ class Engine:
             operation, params, caller = self.admission.admit(name, arguments, caller)
             if self.before_change is not None and operation.effect is not Effect.READ:
                 await self.before_change()
-            if self.spans is not None and name in spans.SERVED:
+            if self.spans is not None and operation.starts_runs:
                 with self.spans.serving(operation, caller) as caller:
                     answer: dict[str, Any] = await operation.handler(self, caller, params)
             else:

@@ -26,8 +26,6 @@ from core.model.trace_context import TraceContext
 
 log = structlog.get_logger("core.spans")
 
-SERVED = frozenset({"trigger_invoke", "trigger_invocation_rerun"})
-"""The operations whose calls are spans: those that start a run of a trigger."""
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 MOST_WAITING = 4096  # spans, while the other side takes none; beyond it, new ones are lost and counted
 MOST_AT_ONCE = 512

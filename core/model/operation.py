@@ -90,6 +90,7 @@ class Operation:
     platform: bool = False  # about what all tenants share: for those who have the role in every tenant
     idempotent: bool = False
     open_world: bool = False
+    starts_runs: bool = False  # of triggers: each call is a span of a trace (core.spans)
     outline: tuple[str, ...] = ()
     tool: bool = True  # offered as an MCP tool
     also_in: tuple[str, ...] = ()  # further toolsets that offer it; what a key may, `toolset` alone says

@@ -181,6 +181,7 @@ class InvocationRerun(Params):
     toolset="triggers",
     effect=Effect.WRITE,
     open_world=True,
+    starts_runs=True,
     outline=RECORDED,
     role=Role.USER,
 )

@@ -249,6 +249,7 @@ class TriggerInvoke(Params):
     toolset="triggers",
     effect=Effect.WRITE,
     open_world=True,
+    starts_runs=True,
     outline=RECORDED,
     role=Role.USER,
 )
