@@ -438,14 +438,15 @@ class Fleet:
 
     def _heard(self, worker: Worker, frame: frames.FromWorker) -> None:
         match frame:
-            case frames.Settle():
-                delivery = self._bus.settle(frame.delivery, worker.name)
-                if delivery is not None:
-                    self._traffic.settle(delivery, frame.reason, frame.spans)
             case frames.Publish():
                 if self._speaks_for(worker, frame.workload, frame):
                     told = parse(frame.workload)
                     self._traffic.publish(worker, told.tenant, told.job, frame)
+                if frame.settles and (delivery := self._bus.settle(frame.settles, worker.name)) is not None:
+                    self._traffic.settle(delivery, None)
+            case frames.Settle():
+                if (delivery := self._bus.settle(frame.delivery, worker.name)) is not None:
+                    self._traffic.settle(delivery, frame.reason, frame.spans)
             case frames.Beat():
                 for id, figures in frame.figures.items():
                     if self._speaks_for(worker, id, frame):

@@ -18,7 +18,7 @@ import orjson
 
 from core.model.states import WorkloadState
 
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 """Which frames there are and what they mean; engine and worker have to speak the same (docs/worker-protocol.md)."""
 
 Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -196,6 +196,8 @@ class Publish(Frame):
     data: Json
     variable: str = ""
     """The dynamic variable that the message sets, if it does."""
+    settles: Natural = 0
+    """The delivery whose run has ended well with this message, as by a `settle` behind it; 0: none. From protocol 4."""
 
 
 class Span(msgspec.Struct, array_like=True, gc=False):
@@ -212,7 +214,8 @@ class Span(msgspec.Struct, array_like=True, gc=False):
 
 
 class Settle(Frame):
-    """The run for a delivery has ended. Behind the messages that this run has published."""
+    """The run for a delivery has ended. Behind the messages that this run has published, of which the last one says it
+    in its place when the run ended well."""
 
     delivery: Natural
     reason: str | None

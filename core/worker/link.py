@@ -42,6 +42,8 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._sequence = 0
         self._unconfirmed: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._last: frames.Publish | None = None  # not sent yet: it may be what its run ends with
+        self._tick_ends = False  # then it is sent at the latest
         self._runs: dict[tuple[str, bool], frames.Run] = {}  # by workload, and whether they came to a good end
         self._runs_timer: asyncio.TimerHandle | None = None
 
@@ -54,13 +56,27 @@ class Link:
             if redactor.may_be_in(data.decode()):
                 data = orjson.dumps(redactor.value(message.data))
         kind, type, variable = message.kind, message.type, message.variable
-        self._send(frames.Publish(self._sequence, workload, kind, type, tag, frames.Json(data), variable))
+        self._send_last()
+        if not self._tick_ends:
+            self._tick_ends = True
+            self._loop.call_soon(self._end_tick)
+        self._last = frames.Publish(self._sequence, workload, kind, type, tag, frames.Json(data), variable)
         future: asyncio.Future[None] = self._loop.create_future()
         self._unconfirmed.append((self._sequence, future))
         return future
 
     def _send(self, frame: frames.Frame) -> None:
+        self._send_last()
         self._channel.send(frames.encode(frame))
+
+    def _end_tick(self) -> None:
+        self._tick_ends = False
+        self._send_last()
+
+    def _send_last(self) -> None:
+        last, self._last = self._last, None
+        if last is not None:
+            self._channel.send(frames.encode(last))
 
     def _clean(self, workload: str, text: str) -> str:
         redactor = self.redactor(workload)
@@ -74,6 +90,7 @@ class Link:
 
     async def letters(self, workload: str, dropped: int, letters: Sequence[Posted]) -> Sequence[int | bool]:
         """Post dead letters and the count of those that were dropped: (kept, dropped, full), when they are written."""
+        self._send_last()
         return await self._channel.call("letters", [workload, dropped, msgspec.to_builtins(letters)])  # type: ignore[no-any-return]
 
     def redactor(self, workload: str) -> Redactor | None:
@@ -85,6 +102,10 @@ class Link:
         return RemoteKV(self._channel, workload, self._clean)
 
     def settle(self, workload: str, delivery_id: int, reason: str | None, spans: tuple[frames.Span, ...]) -> None:
+        if self._last is not None and not reason and not spans:
+            self._last.settles = delivery_id
+            self._send_last()
+            return
         reason = self._clean(workload, reason) if reason else reason
         self._send(frames.Settle(delivery_id, reason, spans))
 
@@ -167,6 +188,7 @@ class Link:
         self._runs.clear()
 
     def close(self) -> None:
+        self._send_last()
         if self._runs_timer is not None:
             self._runs_timer.cancel()
             self._tell_runs()

@@ -1,4 +1,4 @@
-"""What a worker sends to its engine of the ends of runs that messages start."""
+"""What a worker sends to its engine of runs that messages start: their messages and their ends."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import cast
 import pytest
 
 from core.channel import Channel
+from core.dsl.component import Outgoing
 from core.model import frames
+from core.model.states import WorkloadState
 from core.worker.link import Link
 from core.worker.runs import RunReport
+from tests import waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -35,3 +38,39 @@ async def test_runs_that_failed_are_summed_up_apart_from_those_that_came_to_a_go
     assert (good.runs, good.failed, good.ok, good.events_in, good.refused, good.reason) == (5, 0, True, 100, 0, "")
     assert (failed.runs, failed.failed, failed.ok, failed.events_in, failed.refused) == (2, 2, False, 200, 200)
     assert failed.reason == "no 7"
+
+
+async def test_a_message_is_sent_before_all_that_comes_behind_it_and_settles_the_run_that_ends_well_with_it() -> None:
+    sent: list[bytes] = []
+
+    class Wire:
+        def send(self, data: bytes) -> None:
+            sent.append(data)
+
+    link = Link(cast(Channel, Wire()), {})
+    message = Outgoing(kind="user", type="user-generated", tag="", data={"a": 1})
+    link.publish("t/j#0", message)
+    link.publish("t/j#0", message)
+    link.settle("t/j#0", 7, None, ())  # ended well, with the second message
+    link.settle("t/j#0", 8, None, ())  # without a message
+    link.publish("t/j#0", message)
+    link.settle("t/j#0", 9, "it failed", ())
+    link.publish("t/j#0", message)
+    link.status("t/j#0", "1", WorkloadState.RUNNING, "", 0)
+    link.publish("t/j#0", message)  # it belongs to a run that goes on
+    await waiting.until(lambda: len(sent) == 8)
+    found = [
+        (one.sequence, one.settles) if isinstance(one, frames.Publish) else one
+        for one in map(frames.OF_WORKER.decode, sent)
+    ]
+    assert found == [
+        (1, 0),
+        (2, 7),
+        frames.Settle(8, None),
+        (3, 0),
+        frames.Settle(9, "it failed"),
+        (4, 0),
+        frames.Status("t/j#0", "1", WorkloadState.RUNNING, "", 0),
+        (5, 0),
+    ]
+    link.close()
