@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -83,8 +84,8 @@ async def connect(
         if isinstance(error, AuthorizationError) or _NOT_LET_IN in text:  # on coming back it is another class
             if not connecting.done():
                 raise NotLetIn(text) from error  # the client would go on to the next server, and then begin anew
-            if on_end is not None and not closing:
-                closing.add(asyncio.create_task(client.close()))  # beside its own next try
+            if not closing:
+                closing.add(asyncio.create_task(give_up()))  # beside its own next try
 
     async def away() -> None:
         if not client.is_closed:  # by us
@@ -98,6 +99,12 @@ async def connect(
     async def ended() -> None:
         if on_end is not None:
             on_end()
+
+    async def give_up() -> None:
+        if on_end is not None:
+            on_end()  # first: whoever is closed while it connects may stay between two states, and says so to nobody
+            with contextlib.suppress(*faults()):
+                await client.close()
 
     connecting = asyncio.create_task(
         client.connect(

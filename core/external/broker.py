@@ -18,17 +18,21 @@ import structlog
 
 from core import errors, keyfile
 from core.external import accounts, callout, nats, shared_key
+from core.external.assertion import inbox
 from core.external.callout import Callout
 from core.external.enrolment import Enrolment
-from core.external.gateway import NO_ADDRESS, Gateway
+from core.external.gateway import Gateway
 from core.external.identity import installation
 from core.external.sealed import WorkerKey
+from core.external.ways import LISTENING
 from core.forever import Loops
 from core.settings import Settings
 
 log = structlog.get_logger("core.external")
 
 RETRY_SECONDS = 2.0
+BUSY = b"busy"
+PART_SECONDS = 3.0  # in which who is shut out may ask why before its connections end
 _LINE = re.compile(rb"[0-9a-f]{32}").fullmatch
 
 
@@ -97,6 +101,7 @@ class Broker:
             await asyncio.sleep(RETRY_SECONDS)
             return
         self._wire, self._unreachable = wire, ""
+        wire.comes_back = self._ask_again
         await wire.ended.wait()
         log.warning("nats_ended", hint="The server has ended the connection; another one is made.")
         self._wire = None
@@ -108,7 +113,7 @@ class Broker:
         try:
             self.asked = await accounts.is_asked(wire, self._keys)
             if self.asked:
-                await wire.answer(callout.SUBJECT, lambda _, data: self._callout.answer(data))
+                await wire.answer(callout.SUBJECT, lambda asked: self._callout.answer(asked.data))
             await wire.answer(f"sluice.{self._name}.meet.*", self._called)
             if self._shared_key is not None:
                 await self._shared_key.listen(wire)
@@ -117,15 +122,35 @@ class Broker:
             raise
         return wire
 
-    async def _called(self, subject: str, data: bytes) -> bytes | None:
-        if self._wire is None or not _LINE(data):
+    async def _called(self, asked: nats.Question) -> bytes | None:
+        space = asked.subject.rpartition(".")[2]
+        # Who may not speak on a subject must not have us do it.
+        if self._wire is None or not _LINE(asked.data) or not asked.reply.startswith(f"{inbox(space)}."):
             return None
-        mine = f"sluice.{self._name}.{subject.rpartition('.')[2]}.{data.decode()}"
+        if self._gateway.crowded(space):
+            self._gateway.refused["busy"] += 1
+            return BUSY
+        mine = f"sluice.{self._name}.{space}.{asked.data.decode()}"
         line = await nats.line(self._wire, hears=f"{mine}.engine", speaks=f"{mine}.worker")
-        task = asyncio.create_task(self._gateway.meet(line, NO_ADDRESS))
+        task = asyncio.create_task(self._gateway.meet(line, self._callout.host(space), space))
         self._meetings.add(task)
         task.add_done_callback(self._meetings.discard)
-        return b"listening"
+        return LISTENING
+
+    def _ask_again(self) -> None:
+        """The server was away: it may be another one, or have another configuration."""
+        task = asyncio.create_task(self._asks_still())
+        self._meetings.add(task)
+        task.add_done_callback(self._meetings.discard)
+
+    async def _asks_still(self) -> None:
+        wire = self._wire
+        if wire is None or await accounts.is_asked(wire, self._keys) is self.asked:
+            return
+        if self.asked:
+            hint = "Whoever it lets in may hold back what workers say; its configuration was of sluice nats-config."
+            log.error("nats_server_asks_no_more", hint=hint)
+        await wire.close()  # what is answered on it follows from what it asks
 
     # -- shutting out --------------------------------------------------------------------------------------
 
@@ -138,6 +163,7 @@ class Broker:
             task.add_done_callback(self._parting.discard)
 
     async def _part(self, name: str, connections: list[callout.Connection]) -> None:
+        await asyncio.sleep(PART_SECONDS)
         while connections:
             try:
                 connections = await self._kick(connections)

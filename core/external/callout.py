@@ -31,6 +31,7 @@ SUBJECT = "$SYS.REQ.USER.AUTH"
 KICK = "$SYS.REQ.SERVER.{}.KICK"
 MOST_NONCES = 65_536  # that are remembered: what is older than so many connections holds again
 MOST_CONNECTIONS = 16  # of one worker that are remembered, to end them
+MOST_HOSTS = 4096
 MOST_BYTES = 64 * 1024
 ANSWER_SECONDS = 2.0
 _HEADER = {"typ": "JWT", "alg": "ed25519-nkey"}
@@ -105,6 +106,7 @@ class Callout:
         self._lasts_seconds = lasts_seconds
         self._nonces: OrderedDict[str, None] = OrderedDict()
         self._connections: dict[str, list[Connection]] = {}  # by the name of the worker
+        self._hosts: OrderedDict[str, str] = OrderedDict()  # by space
 
     async def answer(self, data: bytes) -> bytes | None:
         """The answer to what a server asks; None for what is no question."""
@@ -118,6 +120,9 @@ class Callout:
             self._refused(error, "" if said is None else said.who, asked.client_info.host)
             return self._response(asked, error=errors.shorten(error.message, 200))
         assert said is not None
+        self._hosts[said.space] = asked.client_info.host
+        if len(self._hosts) > MOST_HOSTS:
+            self._hosts.popitem(last=False)
         if name:
             known = self._connections.setdefault(name, [])
             known.append(Connection(asked.server_id.id, asked.client_info.id))
@@ -138,6 +143,10 @@ class Callout:
         if len(self._nonces) > MOST_NONCES:
             self._nonces.popitem(last=False)
         return name
+
+    def host(self, space: str) -> str:
+        """From where who has a space has connected, as its server says; empty when it is not known."""
+        return self._hosts.get(space, "")
 
     def take(self, name: str) -> list[Connection]:
         """The connections of a worker that is to have none any more."""

@@ -214,7 +214,7 @@ class Enrolment:
         """Whose assertion it is (core.external.assertion): the name of a worker that may join, or waits until it may;
         empty for who has a token to redeem. Raises Unauthenticated, Forbidden (its credential was revoked)."""
         if said.of_token:
-            kept = await self._database.read(table.secret_hash, said.who)
+            kept = await self._database.read(table.secret_hash, said.who, clock.now_ns())
             if kept is None or not hmac.compare_digest(assertion.by_secret(kept, said.proved), said.proof):
                 raise errors.Unauthenticated("The worker token is no token of this engine.")
             return ""

@@ -112,17 +112,18 @@ class Gateway:
 
     # -- meeting -------------------------------------------------------------------------------------------
 
-    async def meet(self, line: Line, address: str) -> None:
+    async def meet(self, line: Line, address: str, share: str = "") -> None:
         """Hear what somebody wants on a line, and, if it is a worker that joins, work with it until it is gone.
 
-        Closes the line. Whoever speaks another protocol, or says nothing for HELLO_SECONDS, is not answered.
+        `share`: who may have so many lines that have proved nothing yet; when left out, the address. Closes the line.
+        Whoever speaks another protocol, or says nothing for HELLO_SECONDS, is not answered.
         """
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
         try:
             async with asyncio.timeout(HELLO_SECONDS):
-                with self._meeting(address):
+                with self._meeting(share or address):
                     met = await handshake.meet(line, self.identity())
                     member = await self._answer(met, address)
             if member is not None:
@@ -141,12 +142,16 @@ class Gateway:
             self._serving.discard(task)
             await line.close()
 
+    def crowded(self, share: str) -> bool:
+        """Whether nobody else may come, or nobody else of one share."""
+        of_one = share != NO_ADDRESS and self._meetings[share] >= MOST_MEETINGS_PER_ADDRESS
+        return of_one or self._meetings.total() >= MOST_MEETINGS
+
     @contextlib.contextmanager
     def _meeting(self, address: str) -> Iterator[None]:
         """Raises Busy when too many have come that proved nothing yet."""
-        of_one = address != NO_ADDRESS and self._meetings[address] >= MOST_MEETINGS_PER_ADDRESS
-        if of_one or self._meetings.total() >= MOST_MEETINGS or self._closing:
-            from_one = f" from {address}" if of_one else ""
+        if self.crowded(address) or self._closing:
+            from_one = f" from {address}" if self._meetings.total() < MOST_MEETINGS else ""
             raise errors.Busy(f"Too many{from_one} have connected here and not yet said who they are.")
         self._meetings[address] += 1
         try:

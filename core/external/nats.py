@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import structlog
 
@@ -30,9 +30,19 @@ FLUSH_SECONDS = 2  # what was asked of a server that was killed is never answere
 MOST_WAITING = 1024  # records that have arrived and wait for their tunnel; more wait in the client
 NOT_LET_IN: Final = {
     "engine": "Are name and password in its address right, or is it to know this engine (sluice nats-config)?",
-    "worker": "Its token or credential was revoked, or the engine, which the server asks, is away.",
+    "worker": "Its token or credential was revoked or has expired, the engine, which the server asks, is away, or there"
+    " are a name and a password in the address, which the server does not know or, asking the engine, does not want.",
 }
 PENDING_BYTES = 64 * 1024 * 1024  # more than the windows of some tunnels; beyond it the wire says that it is broken
+
+
+class Question(NamedTuple):
+    """What somebody asks."""
+
+    subject: str
+    data: bytes
+    reply: str
+    """The subject on which the answer is wanted, in the words of who asks."""
 
 
 class Wire:
@@ -42,16 +52,27 @@ class Wire:
         self._client: Client
         self._faults = faults
         self._inboxes: set[Inbox] = set()
+        self.begun = False
+        """Whether it was connected."""
+        self.comes_back: Callable[[], None] = lambda: None
+        """Called when the connection is there again."""
         self.ended = asyncio.Event()
         """The server has ended the connection for good, or it was closed: another one has to be made."""
 
     def over(self, client: Client) -> Wire:
         """The wire that this client is."""
-        self._client = client
+        self._client, self.begun = client, True
         return self
+
+    def back(self) -> None:
+        """The client has connected again."""
+        log.warning("nats_back", name=self._client.options["name"])
+        self.comes_back()
 
     def end(self) -> None:
         """The client has ended."""
+        if self.ended.is_set():
+            return
         self.ended.set()
         for inbox in tuple(self._inboxes):
             inbox.broken()
@@ -73,11 +94,17 @@ class Wire:
             raise LineBroken(f"NATS takes nothing: {error}") from error
 
     async def ask(self, subject: str, data: bytes, seconds: float) -> bytes | None:
-        """The answer to a request; None when nobody listens, or nobody answers within `seconds`."""
+        """The answer to a request; None when nobody listens, nobody answers within `seconds`, or the wire ends."""
+        asking = asyncio.ensure_future(self._client.request(subject, data, timeout=seconds))
+        ending = asyncio.ensure_future(self.ended.wait())
         try:
-            return (await self._client.request(subject, data, timeout=seconds)).data
+            await asyncio.wait((asking, ending), return_when=asyncio.FIRST_COMPLETED)
+            return asking.result().data if asking.done() else None
         except self._faults:
             return None
+        finally:
+            asking.cancel()
+            ending.cancel()
 
     async def listen(self, subject: str) -> Inbox:
         """Listen to a subject from now on; whoever asks for it ends it. Raises TargetUnavailable."""
@@ -90,12 +117,12 @@ class Wire:
         self._inboxes.add(inbox)
         return inbox
 
-    async def answer(self, subject: str, reply: Callable[[str, bytes], Awaitable[bytes | None]]) -> None:
-        """Answer what is asked on a subject, or on those that fit one with a `*`, until the wire is closed; `reply` is
-        given subject and question, and has no answer with None. Raises TargetUnavailable."""
+    async def answer(self, subject: str, reply: Callable[[Question], Awaitable[bytes | None]]) -> None:
+        """Answer what is asked on a subject, or on those that fit one with a `*`, until the wire is closed; with None,
+        not at all. Raises TargetUnavailable."""
 
         async def take(message: Msg) -> None:
-            said = await reply(message.subject, message.data)
+            said = await reply(Question(message.subject, message.data, message.reply))
             if said is not None and message.reply:
                 await self.send(message.reply, said)
 
@@ -201,9 +228,10 @@ async def connect(url: str, name: str, what: Literal["engine", "worker"] = "engi
         client = await natsclient.connect(
             url,
             name,
-            on_fault=lambda text: log.warning("nats_fault", server=shown, error=text),
+            # Why it cannot connect at all, whoever wants it hears.
+            on_fault=lambda text: log.warning("nats_fault", server=shown, error=text) if wire.begun else None,
             on_away=lambda: log.warning("nats_away", server=shown),
-            on_back=lambda: log.warning("nats_back", server=shown),
+            on_back=wire.back,
             on_end=wire.end,
             ping_interval=PING_SECONDS,
             pending_size=PENDING_BYTES,

@@ -66,9 +66,9 @@ class SharedKeyDoor:
             session.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
 
-    async def _asked(self, _: str, data: bytes) -> bytes | None:
+    async def _asked(self, asked: nats.Question) -> bytes | None:
         """Answer a join; silence for whoever does not have the key."""
-        letter = self._key.open(data, b"join")
+        letter = self._key.open(asked.data, b"join")
         if letter is None or self._wire is None:
             return None
         random = str(letter.get("random", ""))[: 2 * RANDOM_BYTES]

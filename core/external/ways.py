@@ -23,6 +23,7 @@ from core.model.frames import PROTOCOL
 from core.model.worker_group import External
 
 ANSWER_SECONDS = 10.0
+LISTENING = b"listening"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,11 @@ class OverNats:
         engine = installation(claim.engine)
         subject = f"sluice.{engine}.{self._space}.{name}"
         line = await nats.line(wire, hears=f"{subject}.worker", speaks=f"{subject}.engine")
-        if await wire.ask(f"sluice.{engine}.meet.{self._space}", name.encode(), ANSWER_SECONDS) is None:
+        said = await wire.ask(f"sluice.{engine}.meet.{self._space}", name.encode(), ANSWER_SECONDS)
+        if said is not None and said != LISTENING:
+            await line.close()
+            raise errors.Busy("Too many workers join this engine at once.")
+        if said is None:
             await line.close()
             raise errors.TargetUnavailable("The engine of this worker does not answer.", hint="Does it run?")
         return line

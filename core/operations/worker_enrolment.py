@@ -225,6 +225,7 @@ class NatsConfig(Params):
     summary="Write what makes a NATS server ask this engine whom to let in.",
     http="GET /api/nats/config",
     toolset="workers",
+    offline=False,
     role=Role.ADMIN,
     platform=True,
     tool=False,

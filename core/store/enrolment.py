@@ -186,9 +186,11 @@ def token(db: Database, id: str) -> WorkerToken | None:
     return None if found is None else _token(found)
 
 
-def secret_hash(db: Database, id: str) -> str | None:
-    """The hash of the secret of a token, by its id."""
-    found = db.conn.execute("SELECT secret_hash FROM worker_tokens WHERE id = ?", (id,)).fetchone()
+def secret_hash(db: Database, id: str, now_ns: int) -> str | None:
+    """The hash of the secret of a token, by its id, as long as it has neither expired nor was withdrawn; whoever has
+    used it up may have lost the answer."""
+    where = "id = ? AND expires_at_ns > ? AND revoked_at_ns IS NULL"
+    found = db.conn.execute(f"SELECT secret_hash FROM worker_tokens WHERE {where}", (id, now_ns)).fetchone()
     return None if found is None else str(found[0])
 
 

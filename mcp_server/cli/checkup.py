@@ -375,6 +375,10 @@ async def port(host: str, number: int, *, engine_runs: bool) -> Finding:
     return Finding("ports", "warning", f"{host}:{number} is not free for Sluice: {fault}", hint)
 
 
+ASKS = ", and asks this engine whom to let in"
+OPEN = "; whoever it lets in may hold back what workers say, unless it asks the engine (sluice nats-config)"
+
+
 async def nats(url: str, home: Path) -> Finding:
     """The NATS server of workers on other machines answers."""
     from core import natsclient
@@ -393,7 +397,7 @@ async def nats(url: str, home: Path) -> Finding:
     except errors.SluiceError as error:
         return Finding("nats", "fault", error.message, error.hint)
     await wire.close()
-    return Finding("nats", "ok", f"{shown} answers" + (", and asks this engine whom to let in" if asked else ""))
+    return Finding("nats", "ok", f"{shown} answers" + (ASKS if asked else OPEN))
 
 
 def clients() -> Iterator[Finding]:

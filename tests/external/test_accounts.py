@@ -7,16 +7,18 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
 from nats.aio.client import Client
 from nats.errors import Error
 
+from core import errors
 from core.engine import Engine
-from core.external import accounts, assertion, callout, credential, identity, nats
+from core.external import accounts, assertion, callout, credential, identity, nats, ways
 from core.external.assertion import Claim
+from core.external.enrolment import Enrolment
 from mcp_server.cli import checkup
 from tests import waiting
 from tests.engines import engine_on
@@ -186,6 +188,95 @@ async def test_a_worker_has_the_subjects_of_no_other_one(home: Path, tmp_path: P
                         await made.subscribe(subject)
 
 
+async def test_the_engine_answers_on_no_subject_of_others_and_no_worker_takes_the_room_of_others(
+    home: Path, tmp_path: Path, bus: server.Server
+) -> None:
+    with anyio.fail_after(60):
+        async with engine_at(home, bus) as engine:
+            token = await rig.token(engine, tmp_path / "token")
+            async with rig.machine(tmp_path / "edge-1", bus.url, token):
+                await rig.online(engine)
+            claim = claim_in(tmp_path / "edge-1")
+            name, prefix = identity.installation(claim.engine), assertion.inbox(claim.who)
+            meet = f"sluice.{name}.meet.{claim.who}"
+            async with (
+                client(bus, token=claim.write(claim.who), inbox_prefix=prefix) as made,
+                nats_watch(home, bus) as heard,
+            ):
+                for reply in (f"sluice.{name}.x", "_INBOX_other.x", f"{prefix}x.y", "$SYS.REQ.SERVER.PING"):
+                    await made.publish(meet, os.urandom(16).hex().encode(), reply=reply)
+                for _ in range(4):
+                    assert (await made.request(meet, os.urandom(16).hex().encode())).data == b"listening"
+                assert (await made.request(meet, os.urandom(16).hex().encode())).data == b"busy"
+                assert not heard
+                async with rig.machine(tmp_path / "edge-2", bus.url, token, "edge-2"):
+                    await rig.online(engine, "edge-2")
+
+
+@asynccontextmanager
+async def nats_watch(home: Path, bus: server.Server) -> AsyncIterator[list[str]]:
+    """The subjects of nobody on which something is said, as the user of the engine hears them."""
+    keys, heard = accounts.of(identity.of_home(home)), list[str]()
+    made = Client()
+    await made.connect(bus.url, nkeys_seed_str=bytes(keys.engine.seed).decode())
+
+    async def hear(message: Any) -> None:
+        heard.append(message.subject)
+
+    for subject in ("sluice.*.x", "_INBOX_other.>"):
+        await made.subscribe(subject, cb=hear)
+    await made.flush()
+    yield heard
+    await made.flush()
+    await made.close()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])
+async def test_a_worker_comes_back_when_the_server_was_there_before_the_engine(
+    home: Path, tmp_path: Path, bus: server.Server, seconds: float
+) -> None:
+    keys, claim = accounts.of(identity.of_home(home)), Claim("0" * 32, "wrk_1", lambda _: "0" * 128)
+    seed, engine = bytes(keys.engine.seed).decode(), identity.installation("0" * 32)
+
+    class Everybody:
+        async def asserted(self, said: assertion.Assertion) -> str:
+            return "edge"
+
+    async def answers() -> nats.Wire:
+        let_in = callout.Callout(keys, engine, cast(Enrolment, Everybody()), lambda *_: None)
+        wire = await nats.connect(bus.url, "engine", nkeys_seed_str=seed)
+        await wire.answer(callout.SUBJECT, lambda asked: let_in.answer(asked.data))
+        await wire.answer(f"sluice.{engine}.meet.*", listening)
+        return wire
+
+    async def listening(_: nats.Question) -> bytes:
+        return b"listening"
+
+    with anyio.fail_after(60):
+        wire, way = await answers(), ways.OverNats(bus.url)
+        await (await way.open(claim)).close()
+        await wire.close()
+        bus.kill()
+        bus.start()
+
+        async def returns() -> nats.Wire:
+            await waiting.pause(seconds)  # the engine is away for so long
+            return await answers()
+
+        back = asyncio.create_task(returns())
+
+        async def opened() -> bool:
+            try:
+                await (await way.open(claim)).close()
+            except errors.TargetUnavailable:
+                return False
+            return True
+
+        await waiting.until(opened)
+        await way.close()
+        await (await back).close()
+
+
 async def test_who_is_shut_out_is_cut_off_from_the_server_at_once(
     home: Path, tmp_path: Path, bus: server.Server
 ) -> None:
@@ -206,7 +297,8 @@ async def test_who_is_shut_out_is_cut_off_from_the_server_at_once(
                 with pytest.raises(Refused):
                     async with client(bus, token=claim.write(claim.who)):
                         pass
-                await edge.says("credential was revoked")
+                assert await edge.ended() != 0
+                assert any("was revoked" in line for line in edge.said)
 
 
 async def test_who_was_let_in_for_a_time_comes_again_when_it_has_expired(

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from mcp_server.cli import codes
+from mcp_server.cli import checkup, codes
 from tests.external import rig, server
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,8 @@ async def test_doctor_looks_at_the_nats_server_that_is_set(tmp_path: Path, monke
     with server.running() as bus, anyio.fail_after(60):
         monkeypatch.setenv("SLUICE_NATS", bus.url.replace("//", "//ada:s3cret@"))
         code, found = await sluice(tmp_path / "home", "doctor")
-        assert {"check": "nats", "state": "ok", "found": f"{bus.url} answers", "hint": ""} in found["checks"]
+        said = f"{bus.url} answers{checkup.OPEN}"
+        assert {"check": "nats", "state": "ok", "found": said, "hint": ""} in found["checks"]
         bus.kill()
         code, found = await sluice(tmp_path / "home", "doctor")
         (fault,) = [one for one in found["checks"] if one["check"] == "nats"]
