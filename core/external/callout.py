@@ -138,11 +138,10 @@ class Callout:
             raise errors.Unauthenticated("No worker of this engine.")
         if said.nonce in self._nonces:
             raise errors.Unauthenticated("What this worker says was said before.")
-        name = await self._enrolment.asserted(said)
         self._nonces[said.nonce] = None
         if len(self._nonces) > MOST_NONCES:
             self._nonces.popitem(last=False)
-        return name
+        return await self._enrolment.asserted(said)
 
     def host(self, space: str) -> str:
         """From where who has a space has connected, as its server says; empty when it is not known."""
