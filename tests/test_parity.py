@@ -826,7 +826,7 @@ def steady(value: Any) -> Any:
             if key not in VOLATILE | DIRECTIONS
             and not key.endswith(("_ns", "_at"))
             and key != "deduplicated"
-            and not (key == "total" and not value.get("items"))  # of a log, it counts what happens meanwhile
+            and not (key in {"total", "cursor"} and not value.get("items"))  # of a log, they move meanwhile
         }
     if isinstance(value, list):
         return [steady(item) for item in value]

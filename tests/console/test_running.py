@@ -75,6 +75,7 @@ def test_why_a_run_failed_is_said_where_it_is_looked_for(visitor: Visitor, serve
     visitor.press("Overview", "link")
     visitor.sees(re.compile("in the last hour"), within=".timeline")
     visitor.press("1 run", "link")
+    visitor.sees("Runs", within="h1")  # the page before has a table of runs too
     assert visitor.sees("astray", within="table").is_visible()
 
 
