@@ -43,6 +43,7 @@ Map, in reading order (each room's docstring goes on from here):
     accepting     who may connect (so many in all, so many of one address), and who is too slow to stay; attached:
                   processes at the engine's socket
     forever       tasks that no fault ends
+    collector     when Python looks for garbage
     keyfile       a file with one secret
     homes         where a home directory is
     httpclient    the one place where HTTP clients are made

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import os
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from core import accepting, adoption, clock, errors, ownership, readiness, spans
+from core import accepting, adoption, clock, collector, errors, ownership, readiness, spans
 from core.admission import Admission
 from core.attached import Attached, Notice
 from core.backup import copying, schedule, staging
@@ -559,7 +558,5 @@ async def open_engine(
         stack.callback(attached.abort)
         stack.callback(engine.sessions.close)
         stack.callback(server.close)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)  # a call makes hundreds of objects and hardly a cycle
+        collector.settle()
         yield engine

@@ -7,7 +7,6 @@ docs/mcp-server.md for what a client can expect.
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from mcp.shared.message import SessionMessage
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from core import collector
 from mcp_server import asgi, stdin
 from mcp_server.door import Door
 from mcp_server.live import Live
@@ -41,7 +41,7 @@ async def serve_stdio(open_session: SessionFactory, options: Options, wire: Text
     """
     door = Door(open_session, options, "stdio")
     server = build(door)
-    settle_memory()
+    collector.settle()
     loop = asyncio.get_running_loop()
     try:
         with anyio.CancelScope() as scope:
@@ -101,7 +101,7 @@ def http_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        settle_memory()
+        collector.settle()
         try:
             async with manager.run():
                 yield
@@ -112,10 +112,3 @@ def http_app(
     app = Starlette(routes=[Route(path, endpoint=endpoint)], lifespan=lifespan)
     app.state.server = server
     return app
-
-
-def settle_memory() -> None:
-    """Take what was imported out of the garbage collector's sight: it is two thirds of the time of a long list."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

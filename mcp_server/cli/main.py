@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
+from core import collector
 from mcp_server.cli import arguments, examples, leading, names, reader
 from mcp_server.cli.forms import FORMS, PARTS
 
@@ -213,6 +214,7 @@ def main_mcp() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Do one command and return its exit code, see codes."""
+    collector.rarely()
     try:
         with reader.minded():
             return _run(argv)
