@@ -17,12 +17,13 @@ import re
 import structlog
 
 from core import errors, keyfile
-from core.external import accounts, callout, nats, shared_key
+from core.external import accounts, callout, nats, parting, shared_key
 from core.external.assertion import inbox
 from core.external.callout import Callout
 from core.external.enrolment import Enrolment
 from core.external.gateway import Gateway
 from core.external.identity import installation
+from core.external.parting import Parting
 from core.external.sealed import WorkerKey
 from core.external.ways import LISTENING
 from core.forever import Loops
@@ -32,7 +33,6 @@ log = structlog.get_logger("core.external")
 
 RETRY_SECONDS = 2.0
 BUSY = b"busy"
-PART_SECONDS = 3.0  # in which who is shut out may ask why before its connections end
 _LINE = re.compile(rb"[0-9a-f]{32}").fullmatch
 
 
@@ -73,8 +73,8 @@ class Broker:
         self._callout = Callout(self._keys, self._name, enrolment, gateway.refuse)
         self._wire: nats.Wire | None = None
         self._meetings: set[asyncio.Task[None]] = set()
-        self._parting: set[asyncio.Task[None]] = set()
-        self._opening: asyncio.Task[None] | None = None
+        self._parting = Parting(url, f"sluice engine {self._name}", self._keys, enrolment)
+        self._tasks: list[asyncio.Task[None]] = []
         self._unreachable = ""  # what was said of it
         self.asked = False
         """Whether the server asks this engine whom to let in."""
@@ -87,7 +87,7 @@ class Broker:
 
     def open(self) -> None:
         """Connect in the background: an engine works, with its own workers, also while NATS is away."""
-        self._opening = self._loops.start("nats", self.keep)
+        self._tasks = [self._loops.start("nats", self.keep), self._loops.start("nats_parting", self._parting.keep)]
 
     async def keep(self) -> None:
         """Connect, and let workers join from then on; the connection comes back by itself when it is lost, and is made
@@ -114,6 +114,7 @@ class Broker:
             self.asked = await accounts.is_asked(wire, self._keys)
             if self.asked:
                 await wire.answer(callout.SUBJECT, lambda asked: self._callout.answer(asked.data))
+                self._parting.want()  # somebody may have been shut out while no server heard of it
             await wire.answer(f"sluice.{self._name}.meet.*", self._called)
             if self._shared_key is not None:
                 await self._shared_key.listen(wire)
@@ -156,37 +157,13 @@ class Broker:
 
     def part(self, name: str) -> None:
         """A worker is shut out: have the server end its connections, as soon as it can be asked to."""
-        connections = self._callout.take(name)
-        if connections:
-            task = asyncio.create_task(self._part(name, connections))
-            self._parting.add(task)
-            task.add_done_callback(self._parting.discard)
-
-    async def _part(self, name: str, connections: list[callout.Connection]) -> None:
-        await asyncio.sleep(PART_SECONDS)
-        while connections:
-            try:
-                connections = await self._kick(connections)
-            except errors.TargetUnavailable as error:
-                log.warning("nats_connections_stay", name=name, error=error.message)
-            if connections:
-                await asyncio.sleep(RETRY_SECONDS)
-        log.warning("nats_connections_ended", name=name)
-
-    async def _kick(self, connections: list[callout.Connection]) -> list[callout.Connection]:
-        """End connections; those of servers that do not answer. Raises TargetUnavailable."""
-        seed = bytes(self._keys.system.seed).decode()
-        wire = await nats.connect(self._url, f"sluice engine {self._name}", nkeys_seed_str=seed)
-        try:
-            return [one for one in connections if not await callout.kick(wire, one)]
-        finally:
-            await wire.close()
+        if self.asked:
+            self._parting.want(parting.PART_SECONDS)
 
     async def close(self) -> None:
-        for task in (self._opening, *self._parting):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._shared_key is not None:
             await self._shared_key.close()
         if self._wire is not None:

@@ -23,24 +23,19 @@ from core.external import accounts, assertion
 from core.external.accounts import Accounts
 from core.external.assertion import Assertion
 from core.external.enrolment import Enrolment
-from core.external.nats import Wire
 
 log = structlog.get_logger("core.external")
 
 SUBJECT = "$SYS.REQ.USER.AUTH"
-KICK = "$SYS.REQ.SERVER.{}.KICK"
 MOST_NONCES = 65_536  # that are remembered: what is older than so many connections holds again
-MOST_CONNECTIONS = 16  # of one worker that are remembered, to end them
 MOST_HOSTS = 4096
 MOST_BYTES = 64 * 1024
-ANSWER_SECONDS = 2.0
 _HEADER = {"typ": "JWT", "alg": "ed25519-nkey"}
 
 Text = Annotated[str, Field(max_length=256)]
 
 
 class _Client(BaseModel):
-    id: int = 0
     host: Text = ""
 
 
@@ -61,13 +56,6 @@ class _Asked(BaseModel):
 
 class _Request(BaseModel):
     nats: _Asked
-
-
-class Connection(NamedTuple):
-    """A client of a NATS server, as that calls it."""
-
-    server: str
-    client: int
 
 
 class Rights(NamedTuple):
@@ -105,7 +93,6 @@ class Callout:
         self._refused = refused
         self._lasts_seconds = lasts_seconds
         self._nonces: OrderedDict[str, None] = OrderedDict()
-        self._connections: dict[str, list[Connection]] = {}  # by the name of the worker
         self._hosts: OrderedDict[str, str] = OrderedDict()  # by space
 
     async def answer(self, data: bytes) -> bytes | None:
@@ -115,7 +102,7 @@ class Callout:
             return None
         said = assertion.read(asked.connect_opts.auth_token)
         try:
-            name = await self._judge(said)
+            await self._judge(said)
         except errors.SluiceError as error:
             self._refused(error, "" if said is None else said.who, asked.client_info.host)
             return self._response(asked, error=errors.shorten(error.message, 200))
@@ -123,17 +110,10 @@ class Callout:
         self._hosts[said.space] = asked.client_info.host
         if len(self._hosts) > MOST_HOSTS:
             self._hosts.popitem(last=False)
-        if name:
-            known = self._connections.setdefault(name, [])
-            known.append(Connection(asked.server_id.id, asked.client_info.id))
-            del known[:-MOST_CONNECTIONS]
         return self._response(asked, jwt=self._user(asked.user_nkey, said))
 
-    async def _judge(self, said: Assertion | None) -> str:
-        """The name of the worker that connects; empty for one that is about to become one.
-
-        Raises Unauthenticated, Forbidden, and what the store raises.
-        """
+    async def _judge(self, said: Assertion | None) -> None:
+        """Raises Unauthenticated, Forbidden, and what the store raises."""
         if said is None or said.engine != self._engine:
             raise errors.Unauthenticated("No worker of this engine.")
         if said.nonce in self._nonces:
@@ -141,15 +121,11 @@ class Callout:
         self._nonces[said.nonce] = None
         if len(self._nonces) > MOST_NONCES:
             self._nonces.popitem(last=False)
-        return await self._enrolment.asserted(said)
+        await self._enrolment.prove(said)
 
     def host(self, space: str) -> str:
         """From where who has a space has connected, as its server says; empty when it is not known."""
         return self._hosts.get(space, "")
-
-    def take(self, name: str) -> list[Connection]:
-        """The connections of a worker that is to have none any more."""
-        return self._connections.pop(name, [])
 
     def _user(self, key: str, said: Assertion) -> str:
         may = rights(self._engine, said.space)
@@ -193,10 +169,3 @@ def _now() -> int:
 
 def _encoded(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
-
-
-async def kick(wire: Wire, connection: Connection) -> bool:
-    """End a connection, or see that it has ended; whether its server has answered. `wire` is of a user of the server's
-    own account."""
-    asked = KICK.format(connection.server), orjson.dumps({"cid": connection.client})
-    return await wire.ask(*asked, ANSWER_SECONDS) is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -210,21 +210,25 @@ class Enrolment:
         _refuse_inactive(known)
         return known
 
-    async def asserted(self, said: Assertion) -> str:
-        """Whose assertion it is (core.external.assertion): the name of a worker that may join, or waits until it may;
-        empty for who has a token to redeem. Raises Unauthenticated, Forbidden (its credential was revoked)."""
+    async def prove(self, said: Assertion) -> None:
+        """See that an assertion (core.external.assertion) is of a worker that may join, or waits until it may, or of
+        who has a token to redeem. Raises Unauthenticated, Forbidden (its credential was revoked)."""
         if said.of_token:
             kept = await self._database.read(table.secret_hash, said.who, clock.now_ns())
             if kept is None or not hmac.compare_digest(assertion.by_secret(kept, said.proved), said.proof):
                 raise errors.Unauthenticated("The worker token is no token of this engine.")
-            return ""
+            return
         known = await self._known(said.who)
         keys = (known.public_key, known.previous_key)  # an answer that brought a new key may have been lost
         if not any(key and proves(key, said.proved, said.proof) for key in keys):
             raise errors.Unauthenticated(f"What worker {known.name} shows does not fit its credential.")
         if known.state is EnrolmentState.REVOKED:
             raise errors.Forbidden(f"The credential of worker {known.name} was revoked.")
-        return known.name
+
+    async def standing(self, ids: Collection[str]) -> set[str]:
+        """Which of these credentials are of this engine and were not revoked."""
+        kept = await self._database.read(table.credentials)
+        return {one.id for one in kept if one.id in ids and one.state is not EnrolmentState.REVOKED}
 
     async def forget_ephemeral(self, name: str) -> bool:
         """A worker has said good-bye: if it was let in for one life alone, its credential ends. Whether it did."""

@@ -106,6 +106,24 @@ class Wire:
             asking.cancel()
             ending.cancel()
 
+    async def ask_all(self, subject: str, data: bytes, seconds: float) -> list[bytes]:
+        """What everybody answers who does so within `seconds`; nothing from a wire that ends. Raises
+        TargetUnavailable."""
+        inbox = self._client.new_inbox()
+        said = list[bytes]()
+
+        async def take(message: Msg) -> None:
+            if message.data:  # else the server says that nobody listens
+                said.append(message.data)
+
+        subscription = await self._subscribe(inbox, take)
+        with contextlib.suppress(*self._faults):
+            await self._client.publish(subject, data, reply=inbox)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), seconds)
+            await subscription.unsubscribe()
+        return said
+
     async def listen(self, subject: str) -> Inbox:
         """Listen to a subject from now on; whoever asks for it ends it. Raises TargetUnavailable."""
         records: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)

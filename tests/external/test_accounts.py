@@ -251,8 +251,8 @@ async def test_a_worker_comes_back_when_the_server_was_there_before_the_engine(
     seed, engine = bytes(keys.engine.seed).decode(), identity.installation("0" * 32)
 
     class Everybody:
-        async def asserted(self, said: assertion.Assertion) -> str:
-            return "edge"
+        async def prove(self, said: assertion.Assertion) -> None:
+            pass
 
     async def answers() -> nats.Wire:
         let_in = callout.Callout(keys, engine, cast(Enrolment, Everybody()), lambda *_: None)
@@ -307,6 +307,26 @@ async def test_who_is_shut_out_is_cut_off_from_the_server_at_once(
                 pass
         assert await edge.ended() != 0
         assert any("was revoked" in line for line in edge.said)
+
+
+async def test_an_engine_ends_what_the_one_before_it_did_not_come_to(
+    home: Path, tmp_path: Path, bus: server.Server
+) -> None:
+    with anyio.fail_after(60):
+        gone = asyncio.Event()
+
+        async def closed() -> None:
+            gone.set()
+
+        async with joined(home, bus, tmp_path) as (engine, edge):
+            claim, lingers = claim_in(tmp_path / "edge"), Client()
+            await lingers.connect(bus.url, allow_reconnect=False, token=claim.write(claim.who), closed_cb=closed)
+            await engine.call("worker_revoke", {"name": "edge-1"}, rig.ADMIN)
+            assert await edge.ended() != 0
+        assert not gone.is_set()
+        async with engine_at(home, bus):
+            await gone.wait()
+            assert lingers.is_closed
 
 
 async def test_who_was_let_in_for_a_time_comes_again_when_it_has_expired(
