@@ -7,7 +7,8 @@
     enrolment   who may join: tokens, and the credentials that they are redeemed for; credential: on the worker's disk
     sealed      records that nobody else can read, forge, repeat or reorder -> tunnel: a byte stream over them
     gateway     the engine's side: meets, admits (license, group, protocol), serves; broker: its door over NATS
-    callout     whom a NATS server lets in that was told of the engine (accounts), by what a worker says (assertion)
+    callout     whom a NATS server lets in that was told of the engine (accounts), by what a worker says (assertion);
+                parting: ends the connections of who was shut out
     host        the other machine's side, by one of the ways; watch and ends: what it sees of its worker process, and
                 keeps of its end until an engine has been told
     shared_key  the way in with one key for all, which goes

@@ -18,6 +18,8 @@ START_SECONDS = 10.0
 class Server:
     """One server on a port of its own, which it keeps when it is started again."""
 
+    scheme = "nats"
+
     def __init__(self, *options: str, log: Path | None = None, **variables: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -29,7 +31,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         command = [str(PROGRAM), "-a", "127.0.0.1", "-p", str(self.port), *self._options]
@@ -69,6 +71,23 @@ def cluster(place: Path) -> Iterator[dict[str, Server]]:
         yield servers
     finally:
         for server in servers.values():
+            server.kill()
+
+
+@contextmanager
+def pair(config: Path) -> Iterator[list[Server]]:
+    """Two servers of one cluster over TLS, with one configuration."""
+    ports = [_free_port() for _ in range(2)]
+    routes = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+    options = ("-c", str(config), "--cluster_name", "sluice", "--routes", routes)
+    servers = [Server(*options, "-n", f"n{port}", "--cluster", f"nats://127.0.0.1:{port}") for port in ports]
+    try:
+        for server in servers:
+            server.scheme = "tls"
+            server.start()
+        yield servers
+    finally:
+        for server in servers:
             server.kill()
 
 

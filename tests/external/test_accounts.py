@@ -21,7 +21,7 @@ from core.external import accounts, assertion, callout, credential, identity, na
 from core.external.assertion import Claim
 from core.external.enrolment import Enrolment
 from mcp_server.cli import checkup
-from tests import waiting
+from tests import certificates, waiting
 from tests.engines import engine_on
 from tests.external import rig, server
 
@@ -307,6 +307,34 @@ async def test_who_is_shut_out_is_cut_off_from_the_server_at_once(
                 pass
         assert await edge.ended() != 0
         assert any("was revoked" in line for line in edge.said)
+
+
+async def test_each_server_of_a_cluster_asks_the_engine_over_tls_and_cuts_off_who_was_shut_out(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, keys = certificates.self_signed(tmp_path), accounts.of(identity.of_home(home))
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.cert))
+    config = tmp_path / "nats.conf"
+    told = accounts.configuration(keys, "test", streams=False)
+    config.write_text(told + f'tls {{ cert_file: "{made.cert}", key_file: "{made.key}" }}\n')
+    with anyio.fail_after(60), server.pair(config) as (near, far):
+        async with engine_at(home, near) as engine:
+            token = await rig.token(engine, tmp_path / "token")
+            async with rig.machine(tmp_path / "edge", far.url, token) as edge:
+                await rig.online(engine)
+                await rig.publish(engine)
+                assert (await rig.invoke(engine))["state"] == "succeeded"
+                claim = claim_in(tmp_path / "edge")
+                for bus in (near, far):
+                    with pytest.raises(Refused):
+                        async with client(bus, token=claim.write("wrk_another")):
+                            pass
+                linger = [Client(), Client()]
+                for one, bus in zip(linger, (near, far), strict=True):
+                    await one.connect(bus.url, allow_reconnect=False, token=claim.write(claim.who))
+                await engine.call("worker_revoke", {"name": "edge-1"}, rig.ADMIN)
+                assert await edge.ended() != 0
+                assert await waiting.until(lambda: all(one.is_closed for one in linger))
 
 
 async def test_an_engine_ends_what_the_one_before_it_did_not_come_to(
