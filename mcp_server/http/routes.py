@@ -145,7 +145,11 @@ def handler(
         try:
             raw = await request.body()
             body = arguments.from_body(raw, headers.get("content-type"), op.max_bytes) if raw else {}
-            query = arguments.from_query(request.query_params.multi_items(), schema) if request.url.query else {}
+            query = (
+                arguments.from_query(request.query_params.multi_items(), schema)
+                if request.scope["query_string"]
+                else {}
+            )
             given = arguments.merge(query, body, request.path_params)
             wish = headers.get(TENANT_HEADER)
             if wish is None and takes_tenant and isinstance(given.get("tenant_id"), str):
