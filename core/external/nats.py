@@ -120,7 +120,8 @@ class Wire:
         with contextlib.suppress(*self._faults):
             await self._client.publish(subject, data, reply=inbox)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ended.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self.ended.wait()
             await subscription.unsubscribe()
         return said
 

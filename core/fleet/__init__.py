@@ -3,7 +3,8 @@
 Reading order: child (a process) -> connection (its channel) -> traffic (what it sends) -> fleet (all of them).
 
     processes   started, started again, killed when silent; child: one of them; kernel: what the kernel tells of its end
-    fleet       what workers are told and say; connection: one of them; channels: what is between their jobs
+    fleet       what workers are told; hearing: what they say; connection: one of them; channels: what is between
+                their jobs
     workloads   what shall run, and how far it is; failing: when one is well again; holdings: what workers really hold
     conditions  since when each workload and worker is as it is, and outages; adds `warning`. health: from states alone.
                 evidence: decides by the shares and times that count (1 % refused, lag; targets: how long one may take

@@ -1,4 +1,4 @@
-"""All workers of one engine: started, watched, told what to run, and heard.
+"""All workers of one engine: started, watched, and told what to run; what they say goes to hearing.
 
 Level-triggered: `sync` reads what the store wants and brings every connected worker to it; a worker that (re)connects
 is brought to it as well. So a crash at any moment, of a worker or of the owner, needs no special way back.
@@ -27,15 +27,15 @@ from core.fleet.deaths import Death, Ended
 from core.fleet.disclosures import Disclosures
 from core.fleet.groups import Groups
 from core.fleet.health_changes import HealthChanges
+from core.fleet.hearing import Hearing
 from core.fleet.holdings import Holdings, ask
 from core.fleet.inquest import Inquest
 from core.fleet.judge import Judge
 from core.fleet.kv_calls import KvCalls
-from core.fleet.left_out import LeftOut
 from core.fleet.letter_calls import LetterCalls
 from core.fleet.logs import JobLogs
 from core.fleet.processes import Processes
-from core.fleet.runs import CONTINUOUS, Runs
+from core.fleet.runs import Runs
 from core.fleet.secret_needs import Needs
 from core.fleet.timetables import Timetables
 from core.fleet.traffic import Traffic
@@ -43,14 +43,12 @@ from core.fleet.workloads import Deployed, Workloads
 from core.forever import Loops
 from core.guard import filepolicy, openings
 from core.guard.filepolicy import FilePolicy
-from core.guard.openings import Openings
 from core.measures import RunTimes
 from core.model import deployment, frames
 from core.model.condition import Health, Kind, Outage, Subject
 from core.model.kv import KV
 from core.model.message import Filter, Type
 from core.model.principal import DEFAULT_TENANT
-from core.model.run import text_id
 from core.model.states import WorkerState, WorkloadState
 from core.model.worker_group import External
 from core.model.workload import WorkloadRow, WorkloadView, parse
@@ -58,7 +56,6 @@ from core.settings import Settings
 from core.store import external_workers, series
 from core.store.database import Database
 from core.store.letterbox import Letterbox
-from core.store.log_chunks import Source
 from core.store.logbook import Logbook
 
 if TYPE_CHECKING:
@@ -95,16 +92,29 @@ class Fleet:
         self._traffic = traffic
         self.runs = runs
         self.run_times = RunTimes()
-        self._kv = KvCalls(store)
         self.conditions = Conditions(database)
         self.conditions.changes = HealthChanges(self._health_changed)
         self.timetables = Timetables(database, self._tell_of_job, self._send)
         self.logs = JobLogs(logbook)
-        self._letters = LetterCalls(letterbox)
         judge = Judge(
             bus, self.conditions, changed, self.logs.last_warning, self.timetables.punctuality, letterbox.is_full
         )
         self._workloads = Workloads(database, bus, self.conditions, changed, traffic.workload_state, self._wake, judge)
+        self.hearing = Hearing(
+            bus,
+            traffic,
+            self._workloads,
+            self.conditions,
+            self.timetables,
+            runs,
+            self.run_times,
+            self.logs,
+            KvCalls(store),
+            LetterCalls(letterbox),
+            came=self._came,
+            stopping=lambda: self.processes.stopping,
+            wake=self._wake,
+        )
         self.timetables.listeners.append(self._timed)
         letterbox.listeners.append(self._workloads.letters_settled)
         self.disclosures = Disclosures(database)
@@ -112,7 +122,6 @@ class Fleet:
         self._variables = variables
         self._variables.listeners.append(self._variable_changed)
         self._waiters: set[asyncio.Future[None]] = set()
-        self.overreached = 0  # what workers said of workloads that they were not told to run, and nobody heard
         self.changes = 0  # grows with whatever a waiter may wait for
         self._syncing = asyncio.Lock()
         self.groups = Groups(database)
@@ -131,17 +140,13 @@ class Fleet:
     def _note(self, workload: str, text: str) -> None:
         """Write a line of ours into the log of a workload."""
         row = self._workloads.get(workload)
-        self.logs.add(self._source(workload, row.worker if row else ""), clock.now_ns(), "error", text, {})
+        self.logs.add(self.hearing.source(workload, row.worker if row else ""), clock.now_ns(), "error", text, {})
 
     def _died(self, row: WorkloadRow, heard_ns: int, death: Death) -> None:
         """A run ended with its worker, which may have told nothing of it: it is told of with the first beat behind its
         first second."""
         trigger, restarts = self._workloads.trigger(row), self._workloads.restarts(row.id)
         self.runs.died(row, trigger, heard_ns, death.at_ns, restarts, str(death))
-
-    def _source(self, workload: str, worker: str) -> Source:
-        row = self._workloads.get(workload)
-        return Source(workload, row.deployment if row is not None else "", worker)
 
     def _worker(self, number: int) -> Worker:
         group = self._settings.group_of(number)
@@ -198,9 +203,9 @@ class Fleet:
         ended = asyncio.Event()
         link = await channel.over_socket(
             sock,
-            on_call=lambda link, name, args: self._asked(worker, link, name, args),
+            on_call=lambda link, name, args: self.hearing.answer(worker, link, name, args),
             codec=frames.OF_WORKER,
-            on_frame=lambda frame: self._heard(worker, frame),
+            on_frame=lambda frame: self.hearing.take(worker, frame),
             on_tick=lambda _: self._read(worker),
             on_close=lambda _: ended.set(),
         )
@@ -430,115 +435,19 @@ class Fleet:
         """Full name of a secret -> the deployed jobs that name it."""
         return self._needs.users(row for row in self._workloads if row.tenant == tenant)
 
-    # -- what workers say ----------------------------------------------------------------------------------
+    # -- what is told of them ------------------------------------------------------------------------------
+
+    def _came(self, worker: Worker) -> None:
+        """A worker is there now."""
+        if worker.channel is not None:
+            self._bus.reach(worker.name, worker.channel.call)
+        self._tell_tenants(worker, Type.WORKER_ONLINE, {"pid": worker.pid})
+        self._bring(worker)
+        self._wake()
 
     def _read(self, worker: Worker) -> None:
         worker.heard()
         self._traffic.flush()
-
-    def _heard(self, worker: Worker, frame: frames.FromWorker) -> None:
-        match frame:
-            case frames.Publish():
-                if self._speaks_for(worker, frame.workload, frame):
-                    told = parse(frame.workload)
-                    self._traffic.publish(worker, told.tenant, told.job, frame)
-                if frame.settles and (delivery := self._bus.settle(frame.settles, worker.name)) is not None:
-                    self._traffic.settle(delivery, None)
-            case frames.Settle():
-                if (delivery := self._bus.settle(frame.delivery, worker.name)) is not None:
-                    self._traffic.settle(delivery, frame.reason, frame.spans)
-            case frames.Beat():
-                for id, figures in frame.figures.items():
-                    if self._speaks_for(worker, id, frame):
-                        self._workloads.measured(id, figures)
-            case frames.Logs():
-                self._logged(worker, frame)
-            case frames.Run() | frames.Began() | frames.Status() | frames.Fired() | frames.Missed():
-                if self._speaks_for(worker, frame.workload, frame):
-                    self._of_workload(worker, frame)
-            case frames.Bye():
-                worker.left = True
-            case frames.Refused():
-                log.error("frame_refused", worker=worker.name, reason=errors.shorten(frame.reason, 300))
-            case frames.Unconfined():
-                worker.sandbox = f"refused: {errors.shorten(frame.reason, 300)}"
-                log.error("worker_not_confined", worker=worker.name, reason=worker.sandbox)
-                self._wake()
-            case frames.Hello():
-                worker.state = WorkerState.ONLINE
-                self.conditions.saw_worker(worker.name, Health.HEALTHY, "")
-                worker.sandbox = errors.shorten(frame.sandbox, 300)
-                if frame.files is not None:
-                    allowed = FilePolicy.from_dict(frame.files)
-                    worker.files = allowed if worker.grant is None else worker.grant.files(allowed)
-                if frame.openings is not None:
-                    opened = Openings.from_dict(frame.openings)
-                    worker.openings = opened if worker.grant is None else worker.grant.openings(opened)
-                if worker.channel is not None:
-                    self._bus.reach(worker.name, worker.channel.call)
-                self._tell_tenants(worker, Type.WORKER_ONLINE, {"pid": worker.pid})
-                self._bring(worker)
-                self._wake()
-
-    def _logged(self, worker: Worker, told: frames.Logs) -> None:
-        for part in told.parts:
-            if self._speaks_for(worker, part.workload, told):
-                self.logs.take(self._source(part.workload, worker.name), part)
-        self.logs.left_out(too_many=told.too_many, slow_engine=told.slow_engine)
-        if worker.channel is not None:
-            worker.channel.send(frames.encode(frames.Logged(told.sequence)))
-
-    def _of_workload(
-        self, worker: Worker, frame: frames.Run | frames.Began | frames.Status | frames.Fired | frames.Missed
-    ) -> None:
-        match frame:
-            case frames.Run():
-                self._workloads.run_ended(frame)
-                self._run_ended(worker, frame)
-                self._left_out(worker, frame.workload, self.timetables.run_ended(frame))
-            case frames.Began():
-                if (row := self._workloads.get(frame.workload)) is not None:
-                    by = self.timetables.asker(frame.workload, frame.order)
-                    self.runs.began(row, worker.name, frame, self._workloads.restarts(row.id), by)
-            case frames.Status():
-                self._status(worker, frame)
-            case frames.Fired():
-                self._left_out(worker, frame.workload, self.timetables.fired(frame))
-                self._workloads.timed(frame.workload, came=True)
-            case frames.Missed():
-                self._left_out(worker, frame.workload, self.timetables.missed(frame))
-
-    def _left_out(self, worker: Worker, workload: str, left: Iterable[LeftOut]) -> None:
-        if (row := self._workloads.get(workload)) is not None:
-            for one in left:
-                self.runs.left_out(row, worker.name, one)
-
-    def _run_ended(self, worker: Worker, told: frames.Run) -> None:
-        row, id = self._workloads.get(told.workload), 0
-        if row is not None:
-            by = self.timetables.asker(told.workload, told.order)
-            id = self.runs.ended(row, worker.name, told, self._workloads.restarts(row.id), by)
-            if told.runs == 1 and told.trigger != CONTINUOUS:  # of several, nobody knows how long each took
-                self.run_times.add(row.tenant, row.job, told.started_ns, told.ended_ns)
-        self._traffic.run_ended(worker, *parse(told.workload).group, told, text_id(id) if id else "")
-
-    def _speaks_for(self, worker: Worker, workload: str, what: frames.Frame | str) -> bool:
-        """Whether a connection was told to run a workload; what it says of another one is counted and not heard.
-
-        An honest worker says nothing of what it was never told, so nothing that counts is lost here. One that would
-        act for it (a call, and frames.ACTS) is no worker of ours, and its connection ends; what merely runs there is
-        drift.
-        """
-        if workload in worker.entrusted:
-            return True
-        self.overreached += 1
-        if not worker.overreached:
-            kind = what if isinstance(what, str) else type(what).__name__.lower()
-            log.error("worker_overreached", worker=worker.name, workload=errors.shorten(workload, 100), what=kind)
-        worker.overreached = True
-        if isinstance(what, (str, *frames.ACTS)) and worker.channel is not None:
-            worker.channel.abort()
-        return False
 
     def _health_changed(self, subject: Subject, data: dict[str, Any]) -> None:
         self._traffic.message(subject.tenant, type=Type.HEALTH_CHANGED, job=health_changes.job_of(subject), data=data)
@@ -571,43 +480,6 @@ class Fleet:
         for tenant in sorted(tenants):
             if self._admits(worker, tenant):
                 self._traffic.message(tenant, type=type, worker=worker.name, data=data)
-
-    async def _asked(self, worker: Worker, link: channel.Channel, name: str, args: Any) -> Any:
-        """Answer a call of a worker."""
-        if name == "kv":
-            workload, what, namespace, *given = args
-            if not self._speaks_for(worker, workload, name):
-                raise errors.Forbidden("This worker does not run that workload.")
-            return await self._kv.answer(link, parse(workload).tenant, what, namespace, *given)
-        if name == "letters":
-            workload, dropped, posted = args
-            if not self._speaks_for(worker, workload, name):
-                raise errors.Forbidden("This worker does not run that workload.")
-            source = self._source(workload, worker.name)
-            return await self._letters.answer(workload, source.deployment, worker.name, dropped, posted)
-        raise errors.NotFound(f"An engine does not know the call {errors.shorten(name, 60)} of a worker.")
-
-    def _status(self, worker: Worker, told: frames.Status) -> None:
-        id, version, state, reason = told.workload, told.version, told.state, told.reason
-        if state in (WorkloadState.STOPPED, WorkloadState.COMPLETED):
-            replica = worker.replicas.get(id)
-            if replica is not None and id not in worker.sent:
-                del worker.replicas[id]
-                self._bus.detach(parse(id).group, replica, died=False)
-        row = self._workloads.get(id)
-        if row is None or row.version != version or row.worker != worker.name:
-            return  # about a wish that has passed
-        if row.state == WorkloadState.QUARANTINED:
-            return  # it was told to stop
-        if state == WorkloadState.STOPPED:
-            if self.processes.stopping:
-                return  # the engine goes; the wish stays
-        self._workloads.reported(row, version, state, reason, told.restarts)
-        if state == WorkloadState.FAILED:
-            tenant, job = parse(id).group
-            data = {"job": job, "workload": id, "reason": reason, "restarts": told.restarts}
-            self._traffic.message(tenant, source="job", type=Type.JOB_FAILED, job=job, worker=worker.name, data=data)
-        self._wake()
 
     # -- variables -----------------------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ def _jobs(engine: Engine) -> Iterator[Family]:
     help = "Tenants of which nothing new runs because their jobs ended workers."
     yield single("tenants_on_probation", "gauge", help, len(inquest.probation.tenants()))
     help = "What workers said of workloads that they were not told to run."
-    yield single("workers_overreached_total", "counter", help, fleet.overreached)
+    yield single("workers_overreached_total", "counter", help, fleet.hearing.overreached)
     help = "Ends that workers told and that are of nothing placed on them."
     yield single("worker_ends_unbelieved_total", "counter", help, inquest.unbelieved)
     help = "Lines of job logs that were not kept, by reason."

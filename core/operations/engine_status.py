@@ -39,7 +39,7 @@ async def engine_status(engine: Engine, caller: Caller, params: EngineStatus) ->
         "started_at": clock.iso(engine.started_at_ns),
         "loops": loops,
         "worker_deaths": dict(engine.fleet.inquest.deaths),
-        "overreached": engine.fleet.overreached,
+        "overreached": engine.fleet.hearing.overreached,
         "unbelieved": engine.fleet.inquest.unbelieved,
         "log_lines_dropped": dict(engine.logbook.dropped),
         "letters_lost": engine.letterbox.lost,

@@ -204,7 +204,7 @@ async def test_a_worker_that_speaks_for_a_workload_of_others_is_not_heard(
         await thief.join()
         await rig.online(engine, "thief")
         thief.say(what)
-        await waiting.until(lambda: engine.fleet.overreached == 1)
+        await waiting.until(lambda: engine.fleet.hearing.overreached == 1)
         if isinstance(what, frames.ACTS):
             await thief.over.wait()
         (workload,) = engine.fleet.workload_views(tenant=ADMIN.tenant, job="smoke_trigger_handler")
