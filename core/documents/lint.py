@@ -19,6 +19,17 @@ M = TypeVar("M", bound=pydantic.BaseModel)
 Where = Callable[[str], str]
 SUGGESTED = 100  # faults of one document; whoever has more unknown keys has not slipped at each of them
 _QUOTED = re.compile(r"'([^']*)'")
+_KINDS = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a map",
+    "model_type": "a map",
+    "model_attributes_type": "a map",
+}
+"""What is wanted, by the faults of pydantic that say it in words of Python."""
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
@@ -60,6 +71,9 @@ def problems_of(
             allowed = choices(fault)
             guess = did_you_mean(fault["input"], allowed, "; did you mean {!r}?")
             message = f"must be one of {', '.join(allowed)}; found {errors.shorten(repr(fault['input']), 80)}{guess}"
+        elif fault["type"] in _KINDS:
+            key = f"{errors.shorten(location[-1], 60)!r} " if location and isinstance(location[-1], str) else ""
+            message = f"{key}must be {_KINDS[fault['type']]}; found {_described(fault['input'])}"
         elif "input" in fault and not isinstance(fault["input"], dict | list):
             message = f"{message[0].lower()}{message[1:]}; found {errors.shorten(repr(fault['input']), 80)}"
         if data is not None:
@@ -82,6 +96,14 @@ def faults_of(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) 
     for above, key in ((loc[:-1], str(loc[-1])) for loc in unknown[:SUGGESTED]):
         lacking -= {(*above, meant) for meant in nearest(key, keys_at(model, above))}
     return [fault for fault in every if fault["type"] != "missing" or fault["loc"] in lacking]
+
+
+def _described(value: Any) -> str:
+    """A value in a sentence: what kind it is, or itself when it is small."""
+    if isinstance(value, dict | list):
+        kind = "a map" if isinstance(value, dict) else "a list"
+        return kind if value else f"an empty {kind.removeprefix('a ')}"
+    return "nothing" if value is None else errors.shorten(repr(value), 80)
 
 
 def choices(fault: Any) -> list[str]:

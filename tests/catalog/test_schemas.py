@@ -22,7 +22,11 @@ from core.model.deployment_document import DeploymentDocument
 from core.model.trigger import Definition
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-STRUCTURAL = ("unknown key", "is missing", "input should be", "string should match")
+KINDS = ("a text", "a map", "a list", "a number", "a whole number", "true or false")
+STRUCTURAL = (
+    *("unknown key", "is missing", "input should be", "string should match"),
+    *(f"must be {kind};" for kind in KINDS),
+)
 """How faults begin that a schema can tell; all others are rules between fields, and languages inside texts."""
 
 
