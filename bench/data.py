@@ -86,8 +86,10 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
     ]
 
 
-async def run_jobs(running: Any, job: str, sources: list[Path], targets: list[Path]) -> tuple[int, int]:
-    """Run one job (name, source and target are filled in) for each file, each on a worker of its own.
+async def run_jobs(
+    running: Any, job: str, sources: list[Path], targets: list[Path], group: str = "default"
+) -> tuple[int, int]:
+    """Run one job (name, source and target are filled in) for each file, each on a worker of its own in a group.
 
     (first start, last end) in ns, as the jobs say.
     """
@@ -108,7 +110,7 @@ async def run_jobs(running: Any, job: str, sources: list[Path], targets: list[Pa
             # A new name for each run: a job remembers how far it has read.
             names.append(f"bench-{clock.token(8)}")
             document = job.format(name=names[-1], source=source, target=target)
-            await engines.deploy(running, document, wait_seconds=0)
+            await engines.deploy(running, document, wait_seconds=0, worker_group=group)
         async with asyncio.timeout(SECONDS):
             await done.wait()
         for name in names:

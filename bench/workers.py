@@ -1,5 +1,5 @@
-"""Workers of other machines beside those of this one: the same invocations, over each wire, with one, two,
-four and eight."""
+"""Workers of other machines beside those of this one: the same invocations and the same events, over each wire, with
+one, two, four and eight."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
 
-from bench import engines, wire
+from bench import data, engines, wire
 from bench.invoke import WIDTH, middle_of, side
 from bench.measure import SMALLEST, Scale, in_flight, take_turns
 from bench.report import Row
+from core import clock
 from core.engine import Engine
 from mcp_server.http import serving, sockets
 
@@ -38,19 +40,27 @@ async def measure(scale: Scale, folder: Path) -> list[Row]:
 
 async def _beside(scale: Scale, folder: Path, number: int) -> list[Row]:
     """So many workers of this machine, over a WebSocket and over NATS, on one engine."""
+    files = folder / "files"
+    files.mkdir()
+    source = files / "events.jsonl"
+    data.write_events(source, scale.events)
     async with AsyncExitStack() as stack:
         broker = await stack.enter_async_context(_nats())
-        running = await stack.enter_async_context(engines.engine(folder / "home", number, nats=broker))
+        running = await stack.enter_async_context(
+            engines.engine(folder / "home", number, nats=broker, file_roots=(str(files),))
+        )
         address = await stack.enter_async_context(door(running, folder / "home"))
         groups = {LOCAL: "", "websocket": address, "nats": broker}
-        sides = {}
+        sides, flows = {}, {}
         for group, url in groups.items():
             if url:
-                await _join(stack, running, folder, group, url, number)
+                await _join(stack, running, folder, group, url, number, files)
             slug = await _publish(running, group, number)
             call = _call(running, slug)
             await in_flight(call, scale.sequential, 16)
             sides[group] = side(call, call, scale)
+            flows[group] = _flow(running, group, source, number, scale.events)
+        rates = {name: median(rounds) for name, rounds in (await take_turns(flows, scale.rounds)).items()}
         found = {name: middle_of(rounds) for name, rounds in (await take_turns(sides, scale.rounds)).items()}
     local, rows = found.pop(LOCAL), []
     floor = "the same number of workers of this machine"
@@ -67,8 +77,20 @@ async def _beside(scale: Scale, folder: Path, number: int) -> list[Row]:
                 more_is_better=True,
                 note=f"floor: {floor}",
             ),
+            Row(f"events, {what}", "1/s", rates[name], rates[LOCAL], more_is_better=True, note=f"floor: {floor}"),
         ]
     return rows
+
+
+def _flow(running: Engine, group: str, source: Path, number: int, events: int) -> Callable[[], Awaitable[float]]:
+    """Events per second of a group, each of whose workers takes all events of a file at the same time."""
+    targets = [source.with_name(f"{group}-{n}.jsonl") for n in range(number)]
+
+    async def flow() -> float:
+        started, ended = await data.run_jobs(running, data.JOB, [source] * number, targets, group)
+        return number * events / (ended - started) * clock.NANOSECONDS
+
+    return flow
 
 
 @asynccontextmanager
@@ -110,13 +132,15 @@ async def door(running: Engine, home: Path) -> AsyncIterator[str]:
             await running.gateway.dismiss(5.0)
 
 
-async def _join(stack: AsyncExitStack, running: Engine, folder: Path, group: str, url: str, number: int) -> None:
-    """Start workers that join a group by an address, and wait until they have."""
+async def _join(
+    stack: AsyncExitStack, running: Engine, folder: Path, group: str, url: str, number: int, files: Path
+) -> None:
+    """Start workers that join a group by an address, and wait until they have; their jobs may use `files`."""
     file = await token(running, folder, group, number)
     names = [f"{group}-{n}" for n in range(number)]
     for name in names:
         flags = ("--url", url, "--token-file", str(file), "--name", name, "--home", str(folder / name))
-        command = wire.python("-c", engines.MAIN, "worker", *flags)
+        command = wire.python("-c", engines.MAIN, "worker", *flags, "--file-root", f"{engines.TENANT}={files}")
         await stack.enter_async_context(wire.process(*command, stderr=asyncio.subprocess.DEVNULL))
     there = running.fleet.workers
     if not await running.fleet.wait(lambda: all(name in there and there[name].online for name in names), JOIN_SECONDS):
@@ -126,7 +150,7 @@ async def _join(stack: AsyncExitStack, running: Engine, folder: Path, group: str
 async def token(running: Engine, folder: Path, group: str, number: int) -> Path:
     """The file of a token that lets so many workers into a new group."""
     await running.call("worker_group_create", {"name": group, "tenants": [engines.TENANT]}, engines.CALLER)
-    wanted = {"group": group, "uses": number, "approval": "auto"}
+    wanted = {"group": group, "uses": number, "approval": "auto", "can": ["files"]}
     made = await running.call("worker_token_create", wanted, engines.CALLER)
     file = folder / f"{group}.token"
     file.touch(mode=0o600)

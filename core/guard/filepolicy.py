@@ -47,6 +47,7 @@ class FilePolicy:
     denied: tuple[str, ...] = ()  # trees that no job enters
     homes: tuple[str, ...] = ()  # directories whose entries with a dot before their name no job enters
     private: tuple[str, ...] = ()  # files that no job opens, by this or another name
+    granted: bool = True  # whether its token grants what the worker opens; as the engine knows, not said by a worker
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FilePolicy:

@@ -16,6 +16,7 @@ from core.guard.filepolicy import SHARED_MEMORY, SYSTEM_TREES, FilePolicy, is_hi
 
 MAX_PATH_BYTES = 4095
 _REMEMBERED = 1024  # answers; the names of files come from events
+_UNGRANTED = ", and by a token that grants it: sluice worker-token create --can files"
 _NOWHERE = "No setting opens it. Relative paths lie in the data directory of the tenant."
 
 
@@ -60,6 +61,7 @@ class FileRules:
         self._homes = policy.homes
         self._private = frozenset(policy.private)
         self._roots = policy.roots
+        self._granted = policy.granted
         self._judge = functools.lru_cache(_REMEMBERED)(self._judged)
 
     @property
@@ -143,7 +145,7 @@ class FileRules:
         use = f"{inside}{there}; " if self.directory or own else ""
         return (
             f"{use}another directory is opened by whoever runs the worker: --file-root {self._tenant or 'TENANT'}=/PATH"
-            " (setting file_roots)"
+            f" (setting file_roots){'' if self._granted else _UNGRANTED}"
         )
 
 

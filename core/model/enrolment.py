@@ -89,7 +89,7 @@ class WorkerGrant:
         if Ability.FILES in self.can:
             return told
         mode = FileMode.TENANT if told.mode is FileMode.ANYWHERE else told.mode
-        return replace(told, roots=(), mode=mode)
+        return replace(told, roots=(), mode=mode, granted=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -15,7 +16,9 @@ import core
 from core import errors
 from core.fileroots import FileRoot
 from core.guard import filepolicy
-from core.guard.filepolicy import FilePolicy
+from core.guard.filepolicy import FileMode, FilePolicy
+from core.guard.pathrules import FileRules
+from core.model.enrolment import Ability, WorkerGrant
 from core.settings import Settings
 
 
@@ -161,3 +164,13 @@ def test_jobs_that_may_go_anywhere_are_warned_of(place: Path) -> None:
     with structlog.testing.capture_logs() as said:
         filepolicy.prepare(Settings(home=place / "home", file_access="anywhere"))
     assert [(one["log_level"], one["event"]) for one in said] == [("warning", "file_access_anywhere")]
+
+
+def test_what_a_token_did_not_grant_is_told_with_what_grants_it() -> None:
+    opened = FilePolicy(FileMode.TENANT, "/data", (FileRoot(path="/srv"),))
+    grant = WorkerGrant("edge")
+    assert FileRules(opened, "a").locate("/srv/x") == "/srv/x"
+    with pytest.raises(errors.Forbidden) as refused:
+        FileRules(grant.files(opened), "a").locate("/srv/x")
+    assert refused.value.hint.endswith("and by a token that grants it: sluice worker-token create --can files")
+    assert replace(grant, can=(Ability.FILES,)).files(opened) == opened
