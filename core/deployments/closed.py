@@ -154,7 +154,8 @@ def _host(need: Need) -> str:
     if not need.address:
         return ""
     if need.url:
-        return shorten(addresses.check_url(need.address).host, 60)
+        host = addresses.check_url(need.address).host
+        return str(addresses.address_of(host) or shorten(host, 60))  # as the setting takes it
     return shorten(listen.endpoint(need.address).host or "0.0.0.0", 60)
 
 

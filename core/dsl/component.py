@@ -306,6 +306,10 @@ class Env(Protocol):
     tally: Tally
 
     @property
+    def before_events(self) -> list[Callable[[], None]]:
+        """What has to be done in a thread before the job gets its first event; it raises what the job fails of."""
+
+    @property
     def contact(self) -> Contact:
         """That of the component which has been opened with this Env."""
 

@@ -116,19 +116,24 @@ def check_target(url: str, allow: Iterable[str]) -> httpx.URL:
     return parsed
 
 
-def check_host(host: str, allow: Iterable[str]) -> None:
-    """Raises Forbidden when a host is plainly one that may not be reached; a name is judged when it is dialled."""
+def address_of(host: str) -> Address | None:
+    """The address that a host is, however it is written; None for a name that has to be looked up."""
     host = host.strip("[]").rstrip(".").lower()
-    address: Address | None = None
+    if host == "localhost" or host.endswith(".localhost"):
+        return ipaddress.IPv4Address("127.0.0.1")
     try:
-        address = ipaddress.ip_address(host.replace("%25", "%"))
+        return ipaddress.ip_address(host.replace("%25", "%"))
     except ValueError:
         with contextlib.suppress(OSError, UnicodeError):
-            address = ipaddress.IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f.1, 2130706433: resolvers read these
-    if host == "localhost" or host.endswith(".localhost"):
-        address = ipaddress.IPv4Address("127.0.0.1")
+            return ipaddress.IPv4Address(socket.inet_aton(host))  # 127.1, 0x7f.1, 2130706433: resolvers read these
+    return None
+
+
+def check_host(host: str, allow: Iterable[str]) -> None:
+    """Raises Forbidden when a host is plainly one that may not be reached; a name is judged when it is dialled."""
+    address = address_of(host)
     if address is not None and denied(address, allowed_networks(allow)):
         raise Forbidden(
-            f"{shorten(host)} is an address that may not be reached",
+            f"{shorten(host.strip('[]').rstrip('.').lower())} is an address that may not be reached",
             hint="private, local and reserved addresses are closed; the setting egress_allow opens some of them",
         )

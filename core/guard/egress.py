@@ -142,6 +142,9 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise Forbidden(f"the header {name} is set by the client itself")
         if re.search(r"[\0-\x08\x0a-\x1f\x7f]", value) or len(value) > MOST_HEADER_CHARACTERS:
             raise Forbidden(f"the value of the header {name} has a line break or control character, or is too long")
+        if not value.isascii():  # what those outside mean is written down nowhere (RFC 9110, 5.5)
+            hint = "Send it in the body, or percent-encoded."
+            raise Forbidden(f"the value of the header {name} has a character outside of ASCII", hint=hint)
 
 
 def retry_after(value: str) -> float:

@@ -43,6 +43,8 @@ class Code(StrEnum):
     """An action could not be done to the event."""
     SKIPPED = "skipped"
     """A file or an object could not be read."""
+    UNREADABLE = "unreadable"
+    """A record or object is none that can be read, or was gone before it was; its reader has gone on."""
     GIVEN_UP = "given-up"
     """A message was given up: each run that it started failed."""
 
@@ -68,7 +70,7 @@ class Posted(msgspec.Struct, array_like=True, gc=False):
     code: str
     reason: str
     event: str | None = None
-    """JSON; the beginning of it when `truncated`; None when the job keeps none, or there was none."""
+    """JSON; the beginning of it, or how it looks, when `truncated`; None when the job keeps none, or there was none."""
     truncated: bool = False
     redacted: bool = False
     """Whether a secret was taken out of the event or the message, so that it is not what it was."""
@@ -116,7 +118,7 @@ class Letter:
         if self.event is None:
             return "it has no event"
         if self.truncated:
-            return "its event was cut"
+            return "its event was cut, or has no form in JSON"
         return "a secret was taken out of its event" if self.redacted else ""
 
     def summary(self) -> letters.LetterItem:
@@ -142,7 +144,7 @@ class Letter:
         }
 
     def to_dict(self) -> letters.Letter:
-        """The letter with its event: the JSON value, or the beginning of its text when it was cut."""
+        """The letter with its event: the JSON value, or the beginning of its text when that is not all."""
         event = self.event if self.event is None or self.truncated else orjson.loads(self.event)
         return {**self.summary(), "event": event, "replayable": not self.obstacle, "obstacle": self.obstacle or None}
 
@@ -189,18 +191,20 @@ def number(text: str) -> int:
 
 
 def of_event(event: Any, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:
-    """An event as JSON, and whether it was cut."""
-    return cut(as_json(event), most_bytes)
+    """An event as JSON, and whether that is not all of it."""
+    data, whole = as_json(event)
+    text, long = cut(data, most_bytes)
+    return text, long or not whole
 
 
-def as_json(event: Any) -> bytes:
-    """An event as JSON; what has no JSON form is written as Python shows it."""
+def as_json(event: Any) -> tuple[bytes, bool]:
+    """An event as JSON, and whether that is what it is: what has no JSON form is written as Python shows it."""
     try:
-        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS), True
     except (
         TypeError
     ):  # a long integer, a text that is no Unicode, a nesting too deep: readers of JSON have none of them
-        return orjson.dumps(repr(event).encode(errors="replace").decode())
+        return orjson.dumps(repr(event).encode(errors="replace").decode()), False
 
 
 def cut(data: bytes, most_bytes: int = MOST_EVENT_BYTES) -> tuple[str, bool]:

@@ -40,6 +40,7 @@ class Environment:
     contacts: Contacts = field(default_factory=Contacts)
     contact: Contact = UNNOTED
     tally: Tally = field(default_factory=Tally)
+    before_events: list[Callable[[], None]] = field(default_factory=list)
 
     def at(self, component: Component) -> Environment:
         """The same for an input or output, whose tries go to the contact of its kind."""

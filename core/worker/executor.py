@@ -27,6 +27,7 @@ from core.dsl.component import (
     Sink,
     Source,
 )
+from core.dsl.files import threads
 from core.dsl.inputs.internal_messages import MessageSource
 from core.dsl.language import course
 from core.dsl.language.action import JobAborted
@@ -155,6 +156,8 @@ class Executor:
             self._finished.set()
 
     async def _open_and_work(self) -> None:
+        for prepare in self._env.before_events:
+            await threads.whole(prepare)
         self._open_source()
         try:
             self._open_sink()

@@ -250,21 +250,23 @@ def _kept(value: Any, redactor: Redactor | None) -> tuple[str, bool, bool]:
     long its beginning, as text.
     """
     bare = _without_envelope(value, 2)
-    data = letter.as_json(bare)
+    data, whole = letter.as_json(bare)
     if redactor is None:
-        return *letter.cut(data), False
+        text, long = letter.cut(data)
+        return text, long or not whole, False
     if len(data) > letter.MOST_EVENT_BYTES:
         most = len(letter.cut(data)[0])
         begin = letter.cut(data, letter.MOST_EVENT_BYTES + 4 * redactor.longest)[0]  # bytes of a character at most
         text = redactor.beginning(begin, most)
         return text, True, text != begin[:most]
     if not redactor.may_be_in(data.decode()):
-        return data.decode(), False, False
+        return data.decode(), not whole, False
     try:
         clean = redactor.value(bare)
     except RecursionError:  # so deep that it is kept as Python shows it
-        clean = redactor.text(repr(bare))
-    return *letter.of_event(clean), clean != bare
+        clean, whole = redactor.text(repr(bare)), False
+    text, long = letter.of_event(clean)
+    return text, long or not whole, clean != bare
 
 
 def _without_envelope(value: Any, depth: int) -> Any:

@@ -19,6 +19,7 @@ import structlog
 from core import backoff, channel, clock, errors
 from core.confinement.sandbox import OFF, Sandbox
 from core.dsl.component import Limits, Tally
+from core.dsl.connections.retry import Temporary
 from core.dsl.language import compile as compiler
 from core.dsl.language import hops
 from core.dsl.language.action import JobAborted
@@ -410,8 +411,10 @@ class Runtime:
                 raise
             except Exception as error:  # the boundary of a job: its fault is told, and never the worker's end
                 failed_in = NO_RUN if workload.executor is None else workload.executor.failed_in
-                self._journal.write(workload.id, "error", _reason(error), of_run=failed_in)
-                self._say(workload, WorkloadState.FAILED, _reason(error))
+                asked = error.after_seconds if isinstance(error, Temporary) else 0.0
+                reason = f"{_reason(error)} (not tried again for {asked:.0f} s, as asked)" if asked else _reason(error)
+                self._journal.write(workload.id, "error", reason, of_run=failed_in)
+                self._say(workload, WorkloadState.FAILED, reason)
                 aborted = isinstance(error, JobAborted)
             _take_over(workload, workload, failed=True)
             workload.executor = None
@@ -419,7 +422,7 @@ class Runtime:
                 return
             workload.restarts += 1
             failures = 1 if clock.monotonic() - started > STEADY_SECONDS else failures + 1
-            await asyncio.sleep(backoff.pause(failures, FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS))
+            await asyncio.sleep(max(asked, backoff.pause(failures, FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS)))
 
     async def _succeed(self, workload: _Workload) -> None:
         """End the version before, so that two never share their state directory, and take what it leaves."""
@@ -602,4 +605,6 @@ def _reason(error: BaseException) -> str:
     text = error.message if isinstance(error, errors.SluiceError) else f"{type(error).__name__}: {error}"
     if isinstance(error, errors.SluiceError) and error.errors:
         text += " " + "; ".join(f"{p.pointer}: {p.message}" for p in error.errors[:5])
+    elif isinstance(error, errors.SluiceError) and error.hint and error.hint not in text:
+        text += f" ({error.hint})"
     return errors.shorten(text, 1000)

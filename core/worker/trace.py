@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ class Environment:
     step: int | str = "input"
     contact: Contact = UNNOTED
     tally: Tally = field(default_factory=Tally)
+    before_events: list[Callable[[], None]] = field(default_factory=list)
 
     def at(self, component: Component) -> Environment:
         return self
@@ -125,6 +126,8 @@ async def trace(request: Request) -> dict[str, Any]:
     name = str(request.document["name"])
     env = Environment(name, request.tenant, limits, Path(request.state_dir), request.variables)
     job = compiler.compile_job(request.document, env)
+    for prepare in env.before_events:
+        prepare()
     run = Run("trace", request.message, Clocks(clock.now_ns()))
     faults: list[dict[str, Any]] = []
     try:

@@ -10,6 +10,7 @@ import pytest
 from core.deployments import closed
 from core.dsl.language import compile as compiler
 from core.fileroots import FileMode, FileRoot
+from core.guard import addresses
 from core.guard.filepolicy import FilePolicy
 from core.guard.openings import Candidate, Openings
 from core.guard.pathrules import FileRules
@@ -70,6 +71,15 @@ def test_addresses_that_are_written_out_are_looked_at(output: Any, blocked: str)
     found = told(candidates(a=SHUT), output=output)
     assert [blocked in one.message for one in found.blockers] == ([True] if blocked else [])
     assert not told(candidates(a=OPEN), output={"http-post": {"url": "http://10.1.2.3/x"}}).blockers
+
+
+@pytest.mark.parametrize(
+    ("host", "as_taken"), [("2130706434", "127.0.0.2"), ("10.1", "10.0.0.1"), ("10.0.0.1.", "10.0.0.1")]
+)
+def test_the_way_to_open_an_address_is_told_as_the_setting_takes_it(host: str, as_taken: str) -> None:
+    (one,) = told(candidates(a=SHUT), output={"http-post": {"url": f"http://{host}/x"}}).blockers
+    assert f"SLUICE_EGRESS_ALLOW={as_taken})" in one.hint
+    assert addresses.allowed_networks([as_taken])
 
 
 def test_the_address_of_a_call_in_the_middle_of_a_job_is_looked_at() -> None:

@@ -40,6 +40,8 @@ class ModelServer:
     key: str = ""
     tells_usage: bool = True
     finish: str = ""  # instead of the true reason
+    choices: list[dict[str, Any]] | None = None  # instead of what its model says
+    usage: dict[str, Any] | None = None  # instead of the true one
     faults: list[int] = field(default_factory=list)  # statuses of the next answers
     asked: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
@@ -91,10 +93,10 @@ class ModelServer:
             "object": "chat.completion",
             "created": 1700000000,
             "model": body["model"],
-            "choices": [choice],
+            "choices": [choice] if self.choices is None else self.choices,
         }
         usage = {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
-        return {**answer, "usage": usage} if self.tells_usage else answer
+        return {**answer, "usage": self.usage or usage} if self.tells_usage else answer
 
     def _embeddings(self, body: dict[str, Any]) -> dict[str, Any]:
         texts = [body["input"]] if isinstance(body.get("input"), str) else body.get("input")

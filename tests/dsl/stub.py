@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Stub:
     variables: dict[str, str] = field(default_factory=dict)
     contact: Contact = UNNOTED
     tally: Tally = field(default_factory=Tally)
+    before_events: list[Callable[[], None]] = field(default_factory=list)
 
     def log(self, level: str, text: str, **fields: Any) -> None:
         self.lines.append((level, text))

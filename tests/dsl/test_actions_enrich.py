@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from pydantic import ValidationError
 
 from core.dsl.actions import lookup
 from core.dsl.actions.enrich import Enrich
+from core.dsl.actions.lookup import Table
 from core.dsl.component import Event, Limits
 from core.dsl.language.compile import CompiledJob, compile_job
 from core.errors import InvalidDocument
+from tests import waiting
 from tests.dsl import stub
 from tests.dsl.stub import Stub, document, run
 from tests.filepolicies import only
@@ -96,7 +99,7 @@ def test_an_event_without_a_row_goes_on_with_a_warning(hosts: Path) -> None:
     ("name", "data", "told"),
     [
         ("gone.csv", None, "does not exist"),
-        ("bad.csv", b'a,b\n"open', "line 2: unexpected end of data"),
+        ("bad.csv", b'name,b\n"open', "line 2: unexpected end of data"),
         ("latin.csv", b"name\n\xff\n", "can't decode byte"),
         ("other.csv", b"x,y\n1,2\n", "no row has the field name"),
         ("bad.json", b"{", "unexpected end"),
@@ -149,6 +152,64 @@ def test_a_file_that_changes_is_read_again_and_one_that_breaks_is_not(
     now[0] += 1
     assert owner() == "grace"
     assert "does not exist" in env.lines[-1][1]
+
+
+@pytest.mark.parametrize("half", ["", "name,ow", "site,owner\nx,y\n"])
+def test_a_file_that_is_being_written_anew_leaves_its_old_rows(
+    hosts: Path, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(lookup.clock, "monotonic", lambda: now[0])
+    env = Stub()
+    job = compile_job(document(enrich(hosts, match={"host": "name", "owner": "owner"})), env)
+    hosts.write_text(half)
+    now[0] += 1
+    assert stub.through(job, [{"host": "db1", "owner": "ada"}])[0]["site"] == "berlin"
+    assert "its old rows stay" in env.lines[-1][1]
+
+
+def test_a_table_that_has_no_rows_any_more_is_told(hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(lookup.clock, "monotonic", lambda: now[0])
+    env = Stub()
+    job = compile_job(document(enrich(hosts, default={"owner": "nobody"})), env)
+    hosts.write_text("name,owner\n")
+    now[0] += 1
+    assert stub.through(job, [{"host": "db1"}]) == [{"host": "db1", "owner": "nobody"}]
+    assert "has no rows any more" in env.lines[-1][1]
+
+
+def test_a_field_to_add_that_no_row_has_is_told(hosts: Path) -> None:
+    env = Stub()
+    compile_job(document(enrich(hosts, add=["owner", "nocol"])), env)
+    assert [text for _, text in env.lines if "the field nocol, which is to be added" in text]
+
+
+def test_a_large_file_is_read_in_threads(hosts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, where = [100.0], list[str]()
+    indexed = Table._indexed
+    monkeypatch.setattr(lookup, "SMALL_BYTES", 10)
+    monkeypatch.setattr(lookup.clock, "monotonic", lambda: now[0])
+
+    def noting(*arguments: Any) -> Any:
+        where.append(threading.current_thread().name)
+        return indexed(*arguments)
+
+    monkeypatch.setattr(Table, "_indexed", noting)
+    env = Stub()
+    job = compile_job(document(enrich(hosts, add="owner")), env)
+    (read,) = env.before_events
+    assert where == []
+    read()
+
+    def owner() -> Any:
+        return stub.through(job, [{"host": "db1"}])[0].get("owner")
+
+    assert owner() == "ada"
+    hosts.write_text(HOSTS.replace("ada", "grace"))
+    now[0] += 1
+    waiting.until_now(owner, lambda found: found == "grace")
+    assert [name == "lookup" for name in where] == [False, True]
 
 
 @pytest.mark.parametrize("keys", [{"match": {}}, {"match": []}, {"delim": '"'}, {"lookup-file": ""}])

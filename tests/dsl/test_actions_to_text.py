@@ -57,6 +57,15 @@ async def test_the_text_of_each_file_goes_on_and_what_has_none_is_kept_as_a_lett
     ]
 
 
+async def test_an_empty_file_is_told_and_the_mark_of_a_directory_is_none(worker: Worker, tmp_path: Path) -> None:
+    printed, letters = await run(worker, tmp_path, {"1.pdf": b"", "2.pdf": WHOLE}, {"pdf-text": {"remove": True}})
+    assert [one["file"] for one in printed] == ["2.pdf"]
+    assert [(one.step, one.code, one.reason) for one in letters] == [
+        ("/input/file-store", "unreadable", "file-store: 1.pdf is empty")
+    ]
+    assert worker.reports[-1].skipped == 1
+
+
 async def test_a_job_may_go_on_with_the_reason_and_count_the_pages(worker: Worker, tmp_path: Path) -> None:
     keys = {"output": "pages", "error-field": "why", "pages-field": "count", "empty-pages-field": "empty"}
     files = {"1.pdf": WHOLE, "2.pdf": SCANNED}

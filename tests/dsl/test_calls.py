@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -15,6 +15,7 @@ from core import clock
 from core.dsl.component import Limits, Run, Tally
 from core.dsl.language import compile as compiler
 from core.errors import InvalidDocument, JobFailed
+from core.model.kv import KV
 from core.worker.executor import Executor
 from tests.dsl import web
 from tests.dsl.rig import Worker
@@ -192,6 +193,35 @@ async def test_with_a_status_field_every_status_is_an_answer(net: Worker) -> Non
     assert len(site.requests) == 2
 
 
+async def test_a_status_of_a_shared_request_is_the_answer_to_all_of_its_events(net: Worker) -> None:
+    shared = {"method": "post", "batch": {"fixed-size": 3}, "retry": None, "response": {"status-field": "status"}}
+    async with web.serve(web.answer(503, b"down", content_type="text/plain")) as site:
+        found = await run(net, [{"n": n} for n in range(3)], {"http": {"url": site.url(), **shared}})
+    assert found == [{"n": n, "status": 503, "response": "down"} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("values", "config"),
+    [
+        (["Anna", "Łukasz", "Müller"], {"headers": {"x-customer": "${v}"}}),
+        (["a", "Łukasz"], {"idempotency-key": "${v}", "method": "post"}),
+        (["a", "x" * 9000], {"path": "/${v}"}),
+        (["a", "x" * 9000], {"path": "/?q=${v}"}),
+    ],
+    ids=["header", "key", "path", "parameter"],
+)
+async def test_a_value_of_which_no_request_can_be_made_costs_no_other_event(
+    net: Worker, values: list[str], config: dict[str, Any]
+) -> None:
+    config = dict(config)
+    async with web.serve(answer_json(1)) as site:
+        action = {"url": site.url(config.pop("path", "/")), **config}
+        assert await run(net, [{"v": v} for v in values], {"http": action}) == [{"v": values[0], "response": 1}]
+        assert net.reports[-1].refused == len(values) - 1
+        found = await run(net, [{"v": v} for v in values], {"http": {**action, "on-error": "field"}})
+    assert [event["error"]["code"] for event in found if "error" in event] == ["unsendable"] * (len(values) - 1)
+
+
 @pytest.mark.parametrize("status", [401, 503])
 async def test_an_outage_fails_the_run_and_nothing_is_accepted(net: Worker, status: int) -> None:
     async with web.serve(answer_json(1), web.answer(status)) as site:
@@ -285,6 +315,8 @@ async def test_no_value_makes_another_address(net: Worker, value: Any) -> None:
         ({"url": "https://a.example.com/", "rate-limit": "often"}, "not a rate"),
         ({"url": "https://a.example.com/", "timeout": "1h"}, "at most 600s"),
         ({"url": "ftp://a.example.com/"}, "http"),
+        ({"url": "https://a.example.com/", "headers": {"content-length": "1"}}, "set by the client itself"),
+        ({"url": "https://a.example.com/", "headers": {"${v}": "1"}}, "is not a header name"),
     ],
 )
 def test_what_cannot_be_right_is_refused_before_it_runs(config: dict[str, Any], why: str) -> None:
@@ -345,6 +377,27 @@ async def test_answers_in_the_kv_store_are_there_for_others_and_after_a_restart(
         assert await run(net, [{}], action) == [{"response": {"a": 1}}]
         assert await run(net, [{}], action) == [{"response": {"a": 1}}]
     assert len(site.requests) == 1
+
+
+async def test_an_answer_from_which_the_store_took_a_secret_is_asked_for_again(net: Worker, tmp_path: Path) -> None:
+    async with stores.local(tmp_path) as kept, web.serve(answer_json({"path": "9123456"})) as site:
+
+        class Masking:
+            """The store as a worker has it whose tenant has the secret 1234."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(kept.store, name)
+
+            async def apply(self, namespace: str, ops: Any) -> Any:
+                return await kept.store.apply(
+                    namespace, [op._replace(value=op.value.replace("1234", "***")) for op in ops]
+                )
+
+        net.store = cast(KV, Masking())
+        action = {"http": {"url": site.url(), "cache": {"namespace": "answers", "ttl": "1m"}}}
+        for asked in (1, 2):
+            assert await run(net, [{}, {}], action) == [{"response": {"path": "9123456"}}] * 2
+            assert len(site.requests) == asked
 
 
 # ---- waiting and ends ----------------------------------------------------------------------------------------------

@@ -158,19 +158,68 @@ async def test_texts_become_vectors_several_in_a_request(net: Worker) -> None:
 # ---- budgets -------------------------------------------------------------------------------------------------------
 
 
-async def test_a_run_that_has_used_up_its_budget_stops_the_job_and_says_why(net: Worker) -> None:
-    async with serving() as server:
-        action = chat(server, concurrency=1, budget={"tokens": 5, "per": "run"})
-        with pytest.raises(JobAborted, match="budget of the run is used up: 6 of 5 tokens"):
-            await run(net, [{"text": "a"} for _ in range(9)], action)
-    assert len(server.asked) == 3, "two tokens each: the third was the last that began below the budget"
+KEPT = {"ttl": "1d", "namespace": "answers"}
+
+
+async def test_a_run_that_has_used_up_its_budget_stops_the_job_and_nothing_is_paid_twice(
+    net: Worker, tmp_path: Path
+) -> None:
+    async with stores.local(tmp_path) as kept, serving() as server:
+        net.store = kept.store
+        action = chat(server, concurrency=1, budget={"tokens": 5, "per": "run"}, cache=KEPT)
+        for asked in (3, 6):  # two tokens each: the third is the last that begins below the budget
+            with pytest.raises(JobAborted, match="budget of the run is used up: 6 of 5 tokens"):
+                await run(net, [{"text": f"w{n}"} for n in range(9)], action)
+            assert len(server.asked) == asked
+        assert len(await run(net, [{"text": f"w{n}"} for n in range(9)], action)) == 9
+    assert len(server.asked) == 9
+
+
+async def test_a_call_that_is_under_way_when_the_budget_ends_is_paid_for_and_kept(net: Worker, tmp_path: Path) -> None:
+    tally = Tally()
+    async with stores.local(tmp_path) as kept, serving() as server:
+        net.store = kept.store
+        action = chat(server, concurrency=4, budget={"tokens": 2, "per": "run"}, cache=KEPT)
+        with pytest.raises(JobAborted, match="used up"):
+            await run(net, [{"text": f"w{n}"} for n in range(9)], action, tally=tally)
+        entries = (await kept.namespace("default:answers").list()).entries
+    assert len(entries) == len(server.asked) == tally.calls == tally.prompt_tokens
+
+
+@pytest.mark.parametrize(
+    ("choices", "why"),
+    [
+        ([{"message": {"content": None, "refusal": "no"}, "finish_reason": "stop"}], "the model refused"),
+        ([{"message": {"content": None, "tool_calls": []}, "finish_reason": "tool_calls"}], "has no text"),
+        ([], "no chat completion"),
+    ],
+)
+async def test_what_an_answer_costs_that_cannot_be_used_is_counted(
+    net: Worker, tmp_path: Path, choices: list[dict[str, Any]], why: str
+) -> None:
+    tally = Tally()
+    async with stores.local(tmp_path) as kept, serving(choices=choices) as server:
+        net.store = kept.store
+        action = chat(server, concurrency=1, budget={"tokens": 5, "per": "run"}, cache=KEPT)
+        with pytest.raises(JobAborted, match="used up: 6 of 5"):
+            await run(net, [{"text": "a"} for _ in range(9)], action, tally=tally)
+    assert (len(server.asked), tally.prompt_tokens, tally.completion_tokens) == (3, 3, 3)
+    assert any(why in text for _, text, _ in net.log_lines)
+
+
+async def test_more_tokens_than_there_can_be_are_not_believed(net: Worker) -> None:
+    tally = Tally()
+    async with serving(usage={"prompt_tokens": 9 * 10**18, "completion_tokens": 0}) as server:
+        assert len(await run(net, [{"text": "a"}], chat(server), tally=tally)) == 1
+    assert tally.prompt_tokens == 0
+    assert any("none are counted" in line for line in net.warnings)
 
 
 async def test_a_budget_of_a_day_is_shared_by_replicas_and_outlives_restarts(net: Worker, tmp_path: Path) -> None:
     prices = {"prices": {"prompt": 1_000_000, "completion": 0}}
     async with stores.local(tmp_path) as kept, serving() as server:
         net.store = kept.store
-        action = chat(server, concurrency=1, budget={"cost": 4}, **prices, **SOFT)
+        action = chat(server, concurrency=1, budget={"cost": 4}, cache=KEPT, **prices, **SOFT)
         assert len(await run(net, [{"text": "a"}, {"text": "b"}], action)) == 2
         with pytest.raises(JobFailed, match=r"budget of \d{4}-\d\d-\d\d is used up: 4.000000 of 4 in money"):
             await run(net, [{"text": text} for text in "cdef"], action, replica=1)
@@ -179,10 +228,12 @@ async def test_a_budget_of_a_day_is_shared_by_replicas_and_outlives_restarts(net
     assert len(server.asked) == 4
 
 
-async def test_a_budget_cannot_be_kept_with_a_server_that_tells_no_tokens(net: Worker) -> None:
-    async with serving(tells_usage=False) as server:
+async def test_a_budget_cannot_be_kept_with_a_server_that_tells_no_tokens(net: Worker, tmp_path: Path) -> None:
+    async with stores.local(tmp_path) as kept, serving(tells_usage=False) as server:
+        net.store = kept.store
+        action = chat(server, budget={"tokens": 100, "per": "run"}, cache=KEPT, **SOFT)
         with pytest.raises(JobFailed, match="does not tell how many tokens"):
-            await run(net, [{"text": "a"}], chat(server, budget={"tokens": 100, "per": "run"}, **SOFT))
+            await run(net, [{"text": "a"}], action)
         assert len(await run(net, [{"text": "a"}, {"text": "b"}], chat(server))) == 2
     assert sum("none are counted" in line for line in net.warnings) == 1
 
@@ -190,7 +241,7 @@ async def test_a_budget_cannot_be_kept_with_a_server_that_tells_no_tokens(net: W
 async def test_a_budget_that_cannot_be_read_lets_nothing_be_spent(net: Worker) -> None:
     async with serving() as server:
         with pytest.raises(JobFailed, match="there is no KV store here"):
-            await run(net, [{"text": "a"}], chat(server, budget={"tokens": 100}))
+            await run(net, [{"text": "a"}], chat(server, budget={"tokens": 100}, cache=KEPT))
     assert server.asked == []
 
 
@@ -217,6 +268,7 @@ LLM = {"url": "https://m.example.com/v1", "model": "small"}
         ({"workload": "llm-completion", "llm": LLM, "input-field": "t", "prompt": {"schema": {}}}, "json"),
         ({"workload": "llm-completion", "llm": LLM, "input-field": "t", "budget": {"cost": 1}}, "needs prices"),
         ({"workload": "llm-completion", "llm": LLM, "input-field": "t", "budget": {}}, "tokens, cost, or both"),
+        ({"workload": "llm-completion", "llm": LLM, "input-field": "t", "budget": {"tokens": 1}}, "needs a cache"),
         ({"workload": "llm-completion", "llm": LLM, "input-field": "t", "on-error": "dlq:x"}, "on-error with send"),
         ({"workload": "embedding", "embedding": LLM, "input-field": "t", "batch": {}, "cache": {}}, "one of batch"),
     ],

@@ -24,6 +24,7 @@ from core.dsl.component import Batch, Limits, Run
 from core.dsl.connections import kafka_client
 from core.dsl.inputs import kafka as kafka_input
 from core.dsl.inputs.kafka import KafkaSource
+from core.dsl.language.action import JobAborted
 from core.dsl.outputs import kafka as kafka_output
 from core.errors import JobFailed
 from tests import brokers, certificates, waiting
@@ -131,6 +132,15 @@ async def test_records_of_a_key_stay_in_order_in_the_partition_that_others_choos
         places.setdefault(record.key, set()).add(record.partition)
     assert all(numbers[f"k{n}".encode()] == list(range(n, 300, 7)) for n in range(7))
     assert all(len(partitions) == 1 for partitions in places.values())
+
+
+async def test_a_record_that_has_no_key_has_none_where_it_is_copied_to(
+    worker: Worker, cluster: list[str], topic: str
+) -> None:
+    events = '{"k": null}\n{}\n{"k": ""}\n{"k": 0}\n{"k": "null"}'
+    await write(worker, cluster, topic, events, key="${k}")
+    keys = [record.key for record in await brokers.records(cluster, topic, 5)]
+    assert sorted(key or b"" for key in keys) == [b"", b"", b"", b"0", b"null"]
 
 
 @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
@@ -256,8 +266,8 @@ async def test_records_become_events_and_what_is_none_becomes_a_letter(
     assert (last["n"], last["key"]) == (2, None)
     letters = source.run.letters.refused
     assert [(one.step, one.code, one.event["offset"], one.event["key"]) for one in letters] == [
-        ("/input", "skipped", 1, "two"),
-        ("/input", "skipped", 2, None),
+        ("/input", "unreadable", 1, "two"),
+        ("/input", "unreadable", 2, None),
         ("/input", "too-large", 4, None),
     ]
     assert letters[0].event["_raw"] == "{broken" and source.run.skipped == 3
@@ -456,15 +466,16 @@ async def failing(worker: Worker, addresses: list[str], **more: Any) -> str:
 
 
 class Login:
-    """A broker that asks for a certificate and a login, and says no more: what it was told is kept."""
+    """A broker that asks for a login, and says no more: what it was told is kept. With `rounds` it asks for a proof."""
 
-    def __init__(self) -> None:
+    def __init__(self, rounds: int = 0) -> None:
+        self.rounds = rounds
         self.told = asyncio.get_running_loop().create_future()
         self.mechanism = ""
         self.tries = 0
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError):
+        with contextlib.suppress(asyncio.IncompleteReadError), contextlib.closing(writer):
             while True:
                 frame = await reader.readexactly(int.from_bytes(await reader.readexactly(4)))
                 key, correlation = int.from_bytes(frame[:2]), frame[4:8]
@@ -479,6 +490,10 @@ class Login:
                     if not self.told.done():
                         self.told.set_result(body[4:])
                     answer = struct.pack(">h", 58) + struct.pack(">h", 2) + b"no" + struct.pack(">i", 0)
+                    if self.rounds:
+                        said = body[4:].rpartition(b"r=")[2]
+                        first = b"r=%bmore,s=c2FsdA==,i=%d" % (said, self.rounds)
+                        answer = struct.pack(">hhi", 0, -1, len(first)) + first
                 writer.write(struct.pack(">i", len(answer) + 4) + correlation + answer)
 
 
@@ -498,12 +513,25 @@ async def test_a_login_over_tls_with_a_certificate_of_our_own(worker: Worker, tm
             "delivery-timeout": "1s",
         }
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        why = await failing(worker, [address], **more)
+        with pytest.raises(JobAborted) as refused:
+            await write(worker, [address], "t", "{}", **more)
+    why = refused.value.message
     with anyio.fail_after(5):
         told = await login.told
     assert login.mechanism == mechanism and "Sasl" in why and "s3cret" not in why
     assert login.tries == 1  # nobody is locked out
     assert told.endswith(b"\x00ann\x00s3cret") if mechanism == "PLAIN" else told.startswith(b"n,,n=ann,r=")
+
+
+@pytest.mark.parametrize("rounds", [1, 4095, 1_000_001, 2_000_000_000])
+async def test_no_proof_is_made_with_fewer_or_more_rounds_than_are_sound(worker: Worker, rounds: int) -> None:
+    login = Login(rounds)
+    server = await asyncio.start_server(login.talk, "127.0.0.1", 0)
+    async with server:
+        more = {"sasl": {"mechanism": "SCRAM-SHA-512", "username": "ann", "password": "pw"}, "delivery-timeout": "1s"}
+        with pytest.raises(JobAborted, match=f"asks for {rounds} rounds of the password; 4096 to 1000000 are done"):
+            await write(worker, [f"127.0.0.1:{server.sockets[0].getsockname()[1]}"], "t", "{}", **more)
+    assert login.tries == 1
 
 
 def test_a_password_is_not_sent_in_the_clear() -> None:

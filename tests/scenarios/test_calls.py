@@ -110,6 +110,22 @@ async def test_an_event_that_a_service_refuses_is_a_letter_that_is_replayed_thro
     assert lines(out) == [{"host": "a", "owner": "ann"}, {"host": "b", "owner": "ann"}]
 
 
+async def test_a_job_comes_back_no_sooner_than_a_service_asks(engine: Engine, tmp_path: Path) -> None:
+    async with web.serve(web.answer(429, retry_after="3600")) as site:
+        with anyio.fail_after(30):
+            action = {"http": {"url": site.url("/x")}}
+            await engine.call("job_put", {"document": job("asking", [{}], action, tmp_path / "out.jsonl")}, ADMIN)
+            await engine.call("job_deploy", {"name": "asking", "wait_seconds": 0}, ADMIN)
+
+            async def workload() -> dict[str, Any]:
+                return (await engine.call("job_get", {"name": "asking"}, ADMIN))["workloads"][0]
+
+            seen = await waiting.until(workload, lambda one: one["state"] == "failed")
+            assert "answered 429 (not tried again for 3600 s, as asked)" in seen["reason"]
+            await engine.call("job_undeploy", {"name": "asking"}, ADMIN)
+    assert len(site.requests) == 1
+
+
 async def test_a_model_is_asked_with_a_secret_key_until_the_budget_of_the_day_is_used_up(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -124,6 +140,7 @@ async def test_a_model_is_asked_with_a_secret_key_until_the_budget_of_the_day_is
                 "concurrency": 1,
                 "prices": {"prompt": 1, "completion": 1},
                 "budget": {"tokens": 40, "per": "day"},
+                "cache": {"ttl": "1d", "namespace": "answers"},
             }
         }
         with anyio.fail_after(40):

@@ -201,6 +201,19 @@ async def test_an_event_that_is_nested_too_deep_is_kept_without_its_secrets() ->
     assert engine.letters[0].redacted and "s3cret" not in (engine.letters[0].event or "")
 
 
+async def test_an_event_that_has_no_form_in_json_is_kept_as_it_looks_and_not_whole() -> None:
+    engine, deep = Engine(), {"n": 1}
+    engine.open.set()
+    for _ in range(400):
+        deep = {"n": deep}
+    box = outbox(engine)
+    for event in ({"n": 10**30}, deep):
+        box.take(Run(), refusal(event))
+    await box.answered()
+    assert all(one.truncated and orjson.loads(one.event or "").startswith("{'n': ") for one in engine.letters)
+    assert len(engine.letters) == 2
+
+
 async def test_the_invocation_and_the_message_of_the_run_are_kept() -> None:
     engine = Engine()
     engine.open.set()

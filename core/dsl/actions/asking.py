@@ -210,6 +210,6 @@ class Embeddings(_Asking):
     ) -> Answer:
         model = self._model
         body = models.embedding_request(model.model, texts, model.dimensions, model.parameters)
-        vectors, usage = models.embeddings(await self.ask(body, event, run), len(texts))
-        spent.append((usage or Usage(), await self._spending.add(usage, run, acting[0])))
-        return Answer(vectors)
+        found = models.embeddings(await self.ask(body, event, run))
+        spent.append((found.usage or Usage(), await self._spending.add(found.usage, run, acting[0])))
+        return Answer(found.of(len(texts)))

@@ -89,7 +89,9 @@ class Enrich(WaitingAction):
     1,000,000 rows. Values are compared as texts, so 7 finds the cell `7`; of several rows with the same values the
     first counts. An event without one of the `match` fields, or for which there is no row, gets the `default` and goes
     on; without a default that is a warning. A file that is missing or broken when the job starts fails the job; one
-    that becomes so later leaves the rows as they were, with a warning.
+    that becomes so later leaves the rows as they were, with a warning. A CSV file without the columns of `match` is
+    broken, also while another program is writing it anew; a column of `add` that no row has is a warning. What has more
+    than 1 MiB is read in the background, while the rows before it stay in use.
     """
 
     spellings: ClassVar[dict[str, str]] = {"file": "lookup-file"}
@@ -174,7 +176,10 @@ output: {print: STDOUT}
         paths = tuple(select.parse(pair.lookup_field) for pair in self.match)
         fold = not self.case_sensitive
         access = FileAccess(code.env.limits.files, code.env.tenant)
-        table = Table(self.lookup_file, form, self.delim, paths, fold, access, code.warn)
+        wanted = tuple(select.parse(pair.lookup_field) for pair in self.add)
+        table = Table(
+            self.lookup_file, form, self.delim, paths, wanted, fold, access, code.warn, code.env.before_events
+        )
         index = code.hoist(f"{code.bind(lambda run: table.index())}(run)")
         code.line(f"{code.bind(self._in_table(code.warn))}(event, {index})")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -257,7 +258,11 @@ class _Calling:
             request = [self._config.method, url, *asked, None if content is None else content.decode(), shape]
             found = await self._caller.answer(request, partial(self._ask, url, content, first, run))
         status, headers, body = found
-        return status, headers, [body] if self._config.batch is None else self._split(body, len(sent))
+        if self._config.batch is None:
+            return status, headers, [body]
+        if not 200 <= status < 300:  # an answer to all of them, since there is a field for the status
+            return status, headers, [copy.deepcopy(body) for _ in sent]
+        return status, headers, self._split(body, len(sent))
 
     def _content(self, sent: list[Any]) -> bytes | None:
         if self._config.batch is not None:
@@ -320,7 +325,7 @@ class _Calling:
         if reply.body:
             if (
                 response.format == "json"
-                or self._config.batch is not None
+                or (self._config.batch is not None and 200 <= reply.status < 300)
                 or (response.format == "auto" and (kind == "application/json" or kind.endswith("+json")))
             ):
                 try:

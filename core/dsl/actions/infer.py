@@ -140,7 +140,7 @@ actions:
       response-field: triage
       response-format: json
       timeout-ms: 60000
-      cache: {ttl: 1d, max-entries: 10000}
+      cache: {ttl: 1d, namespace: triage-answers}
       prices: {prompt: 0.15, completion: 0.6}
       budget: {cost: 5, per: day}
 output: {print: STDOUT}
@@ -208,6 +208,11 @@ output: {print: STDOUT}
             raise ValueError("with a cache each text is a request of its own; leave one of batch and cache out")
         if self.budget is not None and self.budget.cost is not None and self.prices == Prices():
             raise ValueError("a budget of cost needs prices")
+        if self.budget is not None and (self.cache is None or self.cache.namespace is None):
+            raise ValueError(
+                "a budget needs a cache with a namespace, as cache: {ttl: 1d, namespace: answers}: where it is used up"
+                " the events of that batch come again, and what was paid for is not paid again"
+            )
         if self.concurrency * self.max_response_bytes > calls.HELD_BYTES:
             raise ValueError(f"concurrency times max-response-bytes is at most {calls.HELD_BYTES} bytes")
         return self

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import csv
 import io
 import os
+import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -18,6 +20,7 @@ from core.guard.file_access import FileAccess
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ROWS = 1_000_000
+SMALL_BYTES = 1024 * 1024  # read in some ten milliseconds
 CHECK_SECONDS = 1.0  # how often the file is looked at, at most
 
 Format = Literal["csv", "json"]
@@ -34,8 +37,21 @@ def key_text(value: Any, fold: bool) -> str | None:
     return text.casefold() if fold else text
 
 
+class _Read(NamedTuple):
+    """What was read of a file."""
+
+    mark: tuple[int, ...]
+    """What tells this state of the file from others."""
+    rows: Index
+    lacks: tuple[str, ...] = ()
+    """Fields that are wanted and that no row has."""
+
+
 class Table:
-    """The rows of one file by their key; the first of several rows with one key counts."""
+    """The rows of one file by their key; the first of several rows with one key counts.
+
+    What takes longer than a moment is read in a thread: the worker has other jobs. Use from the loop, but for `read`.
+    """
 
     def __init__(
         self,
@@ -43,59 +59,119 @@ class Table:
         form: Format,
         delim: str,
         fields: tuple[Path, ...],
+        wanted: tuple[Path, ...],
         fold: bool,
         access: FileAccess,
         report: Callable[[str], None],
+        later: list[Callable[[], None]],
     ) -> None:
-        """Read the file. Raises InvalidDocument that says why it cannot be used."""
+        """Read a small file; `later` gets what reads a large one before the first event. `wanted` are fields that rows
+        should have. Raises InvalidDocument that says why it cannot be used, as `read` does."""
         self._path = path
         self._form = form
         self._delim = delim
         self._fields = fields
+        self._wanted = wanted
         self._fold = fold
         self._access = access
         self._report = report
+        self._now = _Read((), {})
         self._next_check = clock.monotonic() + CHECK_SECONDS
-        self._mark: tuple[int, ...] = ()
-        self._index: Index = {}
+        self._reading: concurrent.futures.Future[_Read | None] | None = None
+        if self._size() > SMALL_BYTES:
+            later.append(self.read)
+        else:
+            self.read()
+
+    def read(self) -> None:
+        """Read the file for the first time."""
         try:
-            self._read()
+            found = self._changed()
         except (SluiceError, OSError, ValueError) as error:
-            raise InvalidDocument(f"The lookup file {shorten(path, 200)} cannot be used: {_reason(error)}") from error
+            raise self._unusable(error) from error
+        if found is not None:
+            self._take(found)
+        self._next_check = clock.monotonic() + CHECK_SECONDS
 
     def index(self) -> Index:
         """The present rows. A file that has become unreadable is reported and leaves the rows that were read last."""
+        if not self._now.mark:
+            self.read()
+        if self._reading is not None:
+            if self._reading.done():
+                reading, self._reading = self._reading, None
+                self._ask(reading.result)
+            return self._now.rows
         now = clock.monotonic()
         if now >= self._next_check:
             self._next_check = now + CHECK_SECONDS
-            try:
-                self._read()
-            except (SluiceError, OSError, ValueError) as error:
-                self._report(f"the lookup file cannot be read again, its old rows stay: {_reason(error)}")
-        return self._index
+            self._ask(self._again)
+        return self._now.rows
 
-    def _read(self) -> None:
+    def _again(self) -> _Read | None:
+        if self._size() <= SMALL_BYTES:
+            return self._changed()
+        if self._mark() != self._now.mark:
+            self._reading = concurrent.futures.Future()
+            threading.Thread(target=_work, args=(self._changed, self._reading), name="lookup", daemon=True).start()
+        return None
+
+    def _ask(self, read: Callable[[], _Read | None]) -> None:
+        try:
+            found = read()
+        except (SluiceError, OSError, ValueError) as error:
+            self._report(f"the lookup file cannot be read again, its old rows stay: {_reason(error)}")
+            return
+        if found is not None:
+            if self._now.rows and not found.rows:
+                self._report("the lookup file has no rows any more")
+            self._take(found)
+
+    def _take(self, found: _Read) -> None:
+        self._now = found
+        for name in found.lacks:
+            self._report(f"no row of the lookup file has the field {name}, which is to be added")
+
+    def _size(self) -> int:
+        return self._mark()[2]
+
+    def _mark(self) -> tuple[int, ...]:
+        try:
+            fd = self._access.open_read(self._path)
+        except (SluiceError, OSError) as error:
+            if self._now.mark:
+                raise
+            raise self._unusable(error) from error
+        try:
+            return _mark_of(os.fstat(fd))
+        finally:
+            os.close(fd)
+
+    def _changed(self) -> _Read | None:
+        """What the file has now; None when that is known. Raises what makes it unusable."""
         fd = self._access.open_read(self._path)
         with os.fdopen(fd, "rb") as file:
-            status = os.fstat(fd)
-            mark = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-            if mark == self._mark:
-                return
+            mark = _mark_of(os.fstat(fd))
+            if mark == self._now.mark:
+                return None
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes")
-        rows = _json_rows(data) if self._form == "json" else _csv_rows(data, self._delim)
-        self._index = self._indexed(rows)
-        self._mark = mark
+        if self._form == "json":
+            return self._indexed(mark, _json_rows(data))
+        return self._indexed(mark, _csv_rows(data, self._delim, {path[0] for path in self._fields}))
 
-    def _indexed(self, rows: Iterable[Row]) -> Index:
+    def _indexed(self, mark: tuple[int, ...], rows: Iterable[Row]) -> _Read:
         index: Index = {}
         count = 0
         lacks: set[str] = set()
+        unseen = list(self._wanted)
         for row in rows:
             count += 1
             if count > MAX_ROWS:
                 raise ValueError(f"it has more than {MAX_ROWS} rows")
+            if unseen:
+                unseen = [path for path in unseen if find(row, path) is MISSING]
             key = tuple(key_text(find(row, path), self._fold) for path in self._fields)
             if None in key:
                 lacks.update("/".join(path) for path, text in zip(self._fields, key, strict=True) if text is None)
@@ -103,13 +179,33 @@ class Table:
             index.setdefault(key, row)  # type: ignore[arg-type]
         if count and not index:
             raise ValueError(f"no row has the field {', '.join(sorted(lacks))}")
-        return index
+        return _Read(mark, index, tuple("/".join(path) for path in unseen) if count else ())
+
+    def _unusable(self, error: Exception) -> InvalidDocument:
+        return InvalidDocument(f"The lookup file {shorten(self._path, 200)} cannot be used: {_reason(error)}")
 
 
-def _csv_rows(data: bytes, delim: str) -> Iterable[Row]:
+def _work(read: Callable[[], _Read | None], into: concurrent.futures.Future[_Read | None]) -> None:
+    try:
+        into.set_result(read())
+    except Exception as error:  # told where it is awaited
+        into.set_exception(error)
+
+
+def _mark_of(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _csv_rows(data: bytes, delim: str, needed: set[str]) -> Iterable[Row]:
+    """Raises ValueError for what is no table with the columns that are needed: a file that is written anew is empty
+    for a moment."""
     reader = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter=delim, strict=True)
     try:
         header = [name.strip() for name in next(reader, [])]
+        if not header:
+            raise ValueError("it is empty")
+        if lacks := needed - set(header):
+            raise ValueError(f"no row has the field {', '.join(sorted(lacks))}")
         for cells in reader:
             if cells:
                 yield dict(zip(header, cells, strict=False))

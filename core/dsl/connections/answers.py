@@ -34,7 +34,7 @@ class Cache(Config):
     """The same in bytes, about."""
     namespace: str | None = Field(default=None, min_length=1, max_length=kv.MAX_NAMESPACE_BYTES)
     """Keep them in this namespace of the KV store as well, for replicas, other jobs, and after a restart; an answer of
-    more than 1 MiB stays in memory."""
+    more than 1 MiB, or with a secret of the tenant in it, stays in memory."""
 
     @field_validator("ttl")
     @classmethod
@@ -116,13 +116,13 @@ class Answers:
         """What the KV store has, now remembered here for as long as it holds there."""
         found = None if self._space is None else (await self._space.get(key)).value
         try:
-            until_ms, value = orjson.loads(found or "null")
+            until_ms, value, proof = orjson.loads(found or "null")
             left = until_ms / 1000 - clock.now_ns() / clock.NANOSECONDS
         except (TypeError, ValueError):  # nothing, or what somebody else has put there
             return None
-        if left <= 0:
+        if left <= 0 or proof != _digest(text := orjson.dumps(value)):
             return None
-        self._remember(key, text := orjson.dumps(value), min(left, self._config.ttl))
+        self._remember(key, text, min(left, self._config.ttl))
         return text
 
     async def _store(self, key: str, text: bytes) -> None:
@@ -131,6 +131,12 @@ class Answers:
             return
         until_ms = clock.now_ns() // 1_000_000 + int(self._config.ttl * 1000)
         try:
-            await self._space.set(key, f"[{until_ms},{text.decode()}]", int(self._config.ttl * 1000))
+            kept = f'[{until_ms},{text.decode()},"{_digest(text)}"]'
+            await self._space.set(key, kept, int(self._config.ttl * 1000))
         except SluiceError as error:
             self._env.log("warning", f"cache: an answer could not be kept in the KV store: {error.message}")
+
+
+def _digest(text: bytes) -> str:
+    """By which an answer is known to be what was given: the store takes secrets out of what it keeps."""
+    return hashlib.blake2b(text, digest_size=12).hexdigest()

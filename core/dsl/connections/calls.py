@@ -183,29 +183,34 @@ class Caller:
     async def in_order(self, items: Sequence[T], call: Callable[[T], Awaitable[R]]) -> list[R]:
         """What `call` makes of each item, in their order, with as many at once as there may be.
 
-        The first fault is raised when all that was begun has been ended.
+        The first fault is raised when all that was begun has come to its end: the other side does it, and may want
+        money for it, whoever waits for the answer, which a cache then has.
         """
         out: list[Any] = [None] * len(items)
         left = iter(enumerate(items))
+        faults: list[Exception] = []
 
         async def work() -> None:
             for at, item in left:
                 async with self._free:
-                    out[at] = await call(item)
+                    if faults:
+                        return
+                    try:
+                        out[at] = await call(item)
+                    except Exception as fault:  # raised below, when the others have ended
+                        faults.append(fault)
+                        return
 
-        workers = min(self._config.concurrency, len(items))
-        if workers <= 1:
-            await work()
-            return out
-        tasks = {asyncio.create_task(work()) for _ in range(workers)}
+        tasks = {asyncio.create_task(work()) for _ in range(min(self._config.concurrency, len(items)))}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in done:
-                task.result()
+            if tasks:
+                await asyncio.wait(tasks)
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)  # the first fault counts
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if faults:
+            raise faults[0]
         return out
 
     async def answer(self, request: Any, ask: Callable[[], Awaitable[Answer]]) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from urllib.parse import quote, urlencode
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core import clock
 from core.dsl.component import Config, Env, Event, Run
@@ -16,6 +16,7 @@ from core.dsl.language import templates
 from core.dsl.language.duration import Duration
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import dialing, egress
+from core.guard.addresses import MOST_URL_CHARACTERS
 from core.model.letter import Code
 
 Texts = Callable[[Event, Run], dict[str, str]]
@@ -42,6 +43,16 @@ class Requests(Config):
     asks for with Retry-After."""
     insecure: bool = False
     """Accept any TLS certificate."""
+
+    @field_validator("headers")
+    @classmethod
+    def _names(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            try:
+                egress.check_headers({name: ""} if "{{" not in name else {})
+            except Forbidden as error:
+                raise ValueError(error.message) from error
+        return headers
 
 
 class Authenticated(Requests):
@@ -257,8 +268,8 @@ def url_template(text: str, env: Env) -> templates.Render:
     def render(event: Event, run: Run) -> str:
         filled = [literal if value is None else quote(value(event, run), safe=safe) for literal, value, safe in made]
         url = "".join(filled)
-        if len(url) > templates.MAX_TEXT:
-            raise templates.TextTooLong(f"a template produced more than {templates.MAX_TEXT} characters")
+        if len(url) > MOST_URL_CHARACTERS:
+            raise templates.TextTooLong(f"it has more than {MOST_URL_CHARACTERS} characters")
         return url
 
     return render

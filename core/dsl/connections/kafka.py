@@ -19,6 +19,7 @@ from core.dsl.component import Config, Env, Run
 from core.dsl.connections import http_auth, sockets
 from core.dsl.connections.retry import Temporary
 from core.dsl.language import places, templates
+from core.dsl.language.action import JobAborted
 from core.errors import JobFailed, shorten
 from core.guard import dialing, listen
 from core.guard.file_access import FileAccess
@@ -148,6 +149,11 @@ class Link:
             return error
         why = self.fault_now or self.client.reason(error)
         message = f"kafka: the cluster at {self.where}: {why}"
+        if self.dialer.locks_out:
+            hint = (
+                "See the key sasl and its secret; the job is not tried again by itself, deploy it when they are right."
+            )
+            return JobAborted(message, hint=hint)
         if self.dialer.denied:
             return JobFailed(message, hint="see the keys sasl and tls")
         return Temporary(message)

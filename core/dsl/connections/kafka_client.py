@@ -58,6 +58,8 @@ DENIED = (
     errors.UnsupportedSaslMechanismError,
 )
 """What the next try will not change."""
+LEAST_ROUNDS = 4096  # of a proof of the password; brokers of Kafka take no fewer
+MOST_ROUNDS = 1_000_000  # a second of a processor, about
 FAULT_SECONDS = 15.0  # so long a broker counts as away after the last try to connect to it
 
 
@@ -72,6 +74,8 @@ class Dialer:
         self.refusal = asyncio.Event()
         self.denied = False
         """Whether a broker does not let us in, so that no more should be tried at once."""
+        self.locks_out = False
+        """Whether it has refused the password, or what a proof of it takes: further tries may lock the user out."""
 
     @property
     def fault(self) -> str:
@@ -104,6 +108,18 @@ class Dialer:
     def reached(self, broker: str) -> None:
         """There is one, and the broker lets us in."""
         self._faults.pop(broker, None)
+
+
+class _Scram(conn.ScramAuthenticator):  # type: ignore[misc]
+    """A proof that does no more rounds than a broker may ask for, which has not shown yet who it is; with few of them
+    its proof would help whoever listens to guess the password (RFC 5802, 9)."""
+
+    def create_salted_password(self, salt: bytes, iterations: int) -> None:
+        if not LEAST_ROUNDS <= iterations <= MOST_ROUNDS:
+            raise errors.SaslAuthenticationFailed(
+                f"the broker asks for {iterations} rounds of the password; {LEAST_ROUNDS} to {MOST_ROUNDS} are done"
+            )
+        super().create_salted_password(salt, iterations)
 
 
 class ClientId(str):
@@ -143,17 +159,30 @@ class _Connection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ha
         self._dialer = dialer
         self._loop: Any = _Loop(asyncio.get_running_loop(), dialer)
 
+    def authenticator_scram(self) -> Any:
+        return _Scram(
+            loop=self._loop,
+            sasl_plain_password=self._sasl_plain_password,
+            sasl_plain_username=self._sasl_plain_username,
+            sasl_mechanism=self._sasl_mechanism,
+        )
+
     async def connect(self) -> Any:
         broker = f"{shorten(str(self.host), 100)}:{self.port}"
         try:
             streams = await super().connect()
         except DENIED as error:
+            self.close()  # who gives up here has not told the broker
             self._dialer.failed(broker, f"{broker}: {reason(error)}", denied=True)
+            self._dialer.locks_out = self._dialer.locks_out or isinstance(error, errors.SaslAuthenticationFailed)
             raise
         except (OSError, TimeoutError, errors.KafkaError) as error:
-            self._dialer.failed(broker, f"{broker}: {reason(error)}")
+            plain = isinstance(error, errors.KafkaConnectionError) and self._security_protocol.endswith("PLAINTEXT")
+            asked = "; does it speak TLS alone (key tls)?" if plain else ""
+            self._dialer.failed(broker, f"{broker}: {reason(error)}{asked}")
             raise
         except Exception as error:  # an answer that makes no sense, as to a SCRAM proof that is wrong
+            self.close()
             why = f"{broker}: its answer makes no sense ({type(error).__name__}); are sasl and tls right?"
             self._dialer.failed(broker, why, denied=True)
             raise errors.KafkaConnectionError(why) from error
@@ -202,6 +231,11 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
 
 def reason(error: BaseException) -> str:
     """A fault in words, on one line."""
+    match error:
+        case TimeoutError() if not str(error):
+            return "no answer in time"
+        case errors.UnsupportedSaslMechanismError():  # says which connection it was, as Python shows it
+            return "the broker does not offer this mechanism of sasl"
     with contextlib.suppress(Exception):
         return shorten(str(error) or type(error).__name__, 200)
     return type(error).__name__

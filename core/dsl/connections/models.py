@@ -15,6 +15,7 @@ from core.dsl.connections.calls import CallFailed, Why
 from core.errors import shorten
 from core.guard import egress
 
+MOST_TOKENS = 1_000_000_000  # of one request
 SHOWN_FAULTS = 5  # of an answer that does not fit its schema, told to the model
 _FENCED = re.compile(r"\s*```[a-z]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 
@@ -34,9 +35,12 @@ class Completion(NamedTuple):
     text: str
     usage: Usage | None  # None: the server does not tell
     end: str = "stop"  # why it ended
+    fault: CallFailed | None = None  # why there is no text; what was asked has its cost all the same
 
     def whole(self) -> str:
-        """The text. Raises CallFailed when the model did not come to its end."""
+        """The text. Raises CallFailed when there is none, or the model did not come to its end."""
+        if self.fault is not None:
+            raise self.fault
         if self.end == "length":
             raise CallFailed(Why.UNUSABLE, "the answer was cut at the most tokens that it may have (max-tokens)")
         if self.end == "content_filter":
@@ -63,21 +67,25 @@ def json_format(schema: Any | None) -> dict[str, Any]:
 
 
 def completion(reply: egress.Reply) -> Completion:
-    """What a server answered. Raises CallFailed when that is no chat completion."""
+    """What a server answered. Raises CallFailed when that is no JSON object, which tells no cost either."""
     answer = _object(reply)
+    used = usage(answer)
     try:
         choice = answer["choices"][0]
         message = choice["message"]
         end = choice.get("finish_reason") or "stop"
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise CallFailed(Why.UNUSABLE, "the answer is no chat completion: it has no choices[0].message") from None
+        what = "the answer is no chat completion: it has no choices[0].message"
+        return Completion("", used, fault=CallFailed(Why.UNUSABLE, what))
     text = message.get("content") if isinstance(message, dict) else None
     if not isinstance(text, str):
         refusal = message.get("refusal") if isinstance(message, dict) else None
         if isinstance(refusal, str) and refusal:
-            raise CallFailed(Why.UNUSABLE, "the model refused", said=shorten(refusal, 120))
-        raise CallFailed(Why.UNUSABLE, "the answer has no text")
-    return Completion(text, usage(answer), str(end))
+            fault = CallFailed(Why.UNUSABLE, "the model refused", said=shorten(refusal, 120))
+        else:
+            fault = CallFailed(Why.UNUSABLE, "the answer has no text")
+        return Completion("", used, str(end), fault)
+    return Completion(text, used, str(end))
 
 
 def embedding_request(
@@ -88,9 +96,24 @@ def embedding_request(
     return body if dimensions is None else {**body, "dimensions": dimensions}
 
 
-def embeddings(reply: egress.Reply, count: int) -> tuple[list[list[float]], Usage | None]:
-    """The vectors of `count` texts in their order, and what they cost. Raises CallFailed when they are not that."""
+class Vectors(NamedTuple):
+    """What a server has made of texts."""
+
+    answer: dict[str, Any]
+    usage: Usage | None  # None: the server does not tell
+
+    def of(self, count: int) -> list[list[float]]:
+        """Those of `count` texts in their order. Raises CallFailed when the answer is not that."""
+        return _vectors(self.answer, count)
+
+
+def embeddings(reply: egress.Reply) -> Vectors:
+    """What a server answered. Raises CallFailed when that is no JSON object, which tells no cost either."""
     answer = _object(reply)
+    return Vectors(answer, usage(answer))
+
+
+def _vectors(answer: dict[str, Any], count: int) -> list[list[float]]:
     data = answer.get("data")
     if not isinstance(data, list) or len(data) != count:
         found = f"{len(data)} vectors" if isinstance(data, list) else "no vectors"
@@ -102,7 +125,7 @@ def embeddings(reply: egress.Reply, count: int) -> tuple[list[list[float]], Usag
         if not isinstance(index, int) or not 0 <= index < count or out[index] or not _numbers(vector):
             raise CallFailed(Why.UNUSABLE, "the answer is no list of vectors, one for each text")
         out[index] = vector
-    return out, usage(answer)
+    return out
 
 
 def _numbers(vector: Any) -> TypeGuard[list[float]]:
@@ -110,12 +133,14 @@ def _numbers(vector: Any) -> TypeGuard[list[float]]:
 
 
 def usage(answer: Mapping[str, Any]) -> Usage | None:
-    """The tokens that an answer tells; None when it tells none."""
+    """The tokens that an answer tells; None when it tells none, or more than there can be."""
     found = answer.get("usage")
     if not isinstance(found, dict):
         return None
     prompt, completion = found.get("prompt_tokens"), found.get("completion_tokens") or 0
-    if type(prompt) is not int or type(completion) is not int or prompt < 0 or completion < 0:
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    if not (0 <= prompt <= MOST_TOKENS and 0 <= completion <= MOST_TOKENS):
         return None
     return Usage(prompt, completion)
 

@@ -15,6 +15,7 @@ from core.dsl.component import Env, Event, Run
 from core.dsl.connections.http import Unsendable
 from core.dsl.connections.http_auth import check_static_url
 from core.dsl.language import needs, templates
+from core.guard.addresses import MOST_URL_CHARACTERS
 from core.model.letter import Code
 
 T = TypeVar("T")
@@ -84,8 +85,8 @@ def address(url: str, env: Env) -> templates.Render:
 
     def render(event: Event, run: Run) -> str:
         filled = "".join([text if value is None else _encoded(value(event, run), place) for text, value, place in made])
-        if len(filled) > templates.MAX_TEXT:
-            raise Unsendable(f"the address has more than {templates.MAX_TEXT} characters")
+        if len(filled) > MOST_URL_CHARACTERS:
+            raise Unsendable(f"the address has more than {MOST_URL_CHARACTERS} characters")
         if not {".", ".."}.isdisjoint(filled.partition("?")[0].split("/")):
             raise Unsendable(
                 "the values make a segment of the address . or .., which is another address", Code.PATH_REFUSED

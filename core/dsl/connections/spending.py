@@ -22,6 +22,7 @@ from core.model.kv import Namespace
 KEPT_MS = 3 * 86_400_000  # how long a day is remembered
 MOST_RUNS = 1000  # of one instance that are remembered at once: more than can be under way
 MILLION = 1_000_000
+MOST_COUNTED = 2**62  # of what others tell; a frame holds no more than 64 bits
 
 
 class Prices(Config):
@@ -148,13 +149,13 @@ class Spending:
             return 0
         cost = round(usage.prompt * self._prices.prompt + usage.completion * self._prices.completion)
         tally = self._env.tally
-        tally.prompt_tokens += usage.prompt
-        tally.completion_tokens += usage.completion
-        tally.cost_millionths += cost
+        tally.prompt_tokens = min(tally.prompt_tokens + usage.prompt, MOST_COUNTED)
+        tally.completion_tokens = min(tally.completion_tokens + usage.completion, MOST_COUNTED)
+        tally.cost_millionths = min(tally.cost_millionths + cost, MOST_COUNTED)
         if self._budget is not None:
             for used in (self._own, self._of_run(run)):
-                used.tokens += usage.prompt + usage.completion
-                used.millionths += cost
+                used.tokens = min(used.tokens + usage.prompt + usage.completion, MOST_COUNTED)
+                used.millionths = min(used.millionths + cost, MOST_COUNTED)
         if self._space is not None:
             async with self._saving:  # one after the other, so that what is kept only grows
                 kept = Kept(self._own.tokens, self._own.millionths)

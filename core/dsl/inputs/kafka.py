@@ -18,6 +18,7 @@ from core.dsl.inputs import offsets, records
 from core.dsl.inputs.rewind import BEGINNING, Replay
 from core.dsl.language.duration import Duration
 from core.errors import JobFailed, SluiceError, shorten
+from core.model.letter import Code
 
 POLL_SECONDS = 1.0  # between two looks at whether all is well, while no record comes
 MOST_RECORDS = 500  # of one batch
@@ -257,7 +258,8 @@ class KafkaSource:
                     "deleted-before": beginning,
                 }
                 lost = f"{where}: the cluster deleted up to {beginning - reading.next} records before they were read"
-                run.skip(self._env, f"{lost} (offsets {reading.next} to {beginning - 1})", what)
+                text = f"{lost} (offsets {reading.next} to {beginning - 1})"
+                run.skip(self._env, text, what, Code.UNREADABLE)
 
     # -- partitions that come and go -----------------------------------------------------------------------
 

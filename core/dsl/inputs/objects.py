@@ -25,6 +25,7 @@ from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Opener, Store, StoreFault
 from core.errors import Forbidden, JobFailed, shorten
 from core.guard import file_access
+from core.model.letter import Code
 
 
 def _check_pattern(text: str) -> str:
@@ -311,6 +312,8 @@ class ObjectSource:
                         break
                 if config.binary:
                     events = lines.from_bytes(data)
+                    if not data and not one.name.endswith("/"):  # no marker of a directory, but one that was cut off
+                        run.skip(env, f"{where} is empty", _listing(one, 0.0), Code.UNREADABLE)
                 else:
                     events = lines.from_text(bytes(data), config.json_, True, env, run, where)
                 yield Batch(self._stamped(events, one, run), self._expect(settled, mark, ours), True)

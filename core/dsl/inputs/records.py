@@ -78,7 +78,7 @@ class Records:
         made: Event = event
         return made
 
-    def _refuse(self, record: Any, why: str, run: Run, code: Code = Code.SKIPPED) -> None:
+    def _refuse(self, record: Any, why: str, run: Run, code: Code = Code.UNREADABLE) -> None:
         what = place(record.topic, record.partition, record.offset)
         raw = (record.value or b"")[: self._most]
         run.skip(self._env, why, {**what, "key": _key(record), lines.RAW: raw.decode(errors="replace")}, code)

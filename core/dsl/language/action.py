@@ -19,7 +19,7 @@ class EventFault(Exception):
 
 
 class JobAborted(JobFailed):
-    """The document told the job to stop here."""
+    """The job stops here and is not tried again: its document says so, or another try would do harm."""
 
 
 class Action(Component):

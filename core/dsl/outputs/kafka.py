@@ -76,7 +76,8 @@ output:
     topic: Annotated[templates.Text, AfterValidator(_check_topic)] = Field(min_length=1)
     """The topic; with `${field}` each event says its own."""
     key: templates.Text | None = None
-    """The key of the record; left out or empty: none. Records of one key go to one partition, in order."""
+    """The key of the record; left out or empty, or one `${field}` that is null or missing: none. Records of one key go
+    to one partition, in order."""
     headers: dict[str, templates.Text] = Field(default_factory=dict, max_length=100)
     """Headers of the record."""
     input_field: select.Selector | None = None
@@ -161,7 +162,7 @@ class KafkaSink:
         self._producer: Any = None
         self._encode = content.pairs(config.input_field, env, "kafka")
         self._topic = templates.template(config.topic, env, required=True)
-        self._key = None if config.key is None else templates.template(config.key, env)
+        self._key = None if config.key is None else _key(config.key, env)
         self._headers = [(name, templates.template(text, env)) for name, text in config.headers.items()]
         self._partitioners: dict[str, partitioners.Partitioner] = {}
         self._filling: dict[tuple[str, int], _Parcel] = {}
@@ -463,6 +464,16 @@ class KafkaSink:
         producer, self._producer = self._producer, None
         if producer is not None:
             await self._link.client.abandon(producer, CLOSE_SECONDS)
+
+
+def _key(text: str, env: Env) -> templates.Render:
+    """The key of an event; empty for none, as that of a record that came without one."""
+    fill, parts = templates.template(text, env), templates.parse(text)
+    match parts:
+        case [templates.Lookup(source="event", name=name, fallback=None)]:
+            get = select.getter(select.parse(name))
+            return lambda event, run: "" if get(event) in (select.MISSING, None) else fill(event, run)
+    return fill
 
 
 def _append(parcel: _Parcel, record: Record) -> bool:
