@@ -57,6 +57,7 @@ DENIED: tuple[Network, ...] = tuple(
     )
 )
 
+_USERINFO = re.compile(r"//[^/?#]*@")
 _HOST = re.compile(r"[A-Za-z0-9._~%:\-]+")
 
 
@@ -85,7 +86,7 @@ def check_url(url: str) -> httpx.URL:
 
     Raises Forbidden for everything that two parsers might read in two ways, and for schemes other than http and https.
     """
-    shown = shorten(url)
+    shown = shorten(_USERINFO.sub("//***@", url))
     hint = "write it as http://host:port/path or https://host/path"
     if len(url) > MOST_URL_CHARACTERS or not url.isprintable() or "\\" in url or " " in url:
         raise Forbidden(f"the address {shown} is too long or has a backslash, space or control character", hint=hint)

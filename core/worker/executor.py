@@ -156,8 +156,7 @@ class Executor:
             self._finished.set()
 
     async def _open_and_work(self) -> None:
-        for prepare in self._env.before_events:
-            await threads.whole(prepare)
+        await threads.each(self._env.before_events)
         self._open_source()
         try:
             self._open_sink()

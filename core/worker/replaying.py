@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from core import clock, errors
 from core.dsl.component import Batch, Env, Event, Refusal, Run, Sink
+from core.dsl.files import threads
 from core.dsl.language import compile as compiler
 from core.dsl.language import course
 from core.dsl.language.action import Settled
@@ -109,6 +110,7 @@ class Replayer:
         told: list[Settled] = []
         fault: BaseException | None = None
         try:
+            await threads.each(self._env.before_events)
             events = await course.whole(self._legs[at], event, run, told.append)
             if events:
                 refused.sent(events)

@@ -148,6 +148,9 @@ def test_a_file_that_changes_is_read_again_and_one_that_breaks_is_not(
     now[0] += 1
     assert owner() == "grace"
     assert "its old rows stay: line 2: unexpected end of data" in env.lines[-1][1]
+    told = len(env.lines)
+    now[0] += 1
+    assert owner() == "grace" and len(env.lines) == told, "what is known to be broken is not read again"
     hosts.unlink()
     now[0] += 1
     assert owner() == "grace"

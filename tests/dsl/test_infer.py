@@ -291,5 +291,7 @@ def test_the_dry_form_asks_nobody_and_says_so(worker: Worker) -> None:
     job = compiler.compile_job(document([{}], {"infer": config}), worker.env())
     assert job.steps[0].process([{"t": "four"}], Run()) == [{"t": "four"}]
     ((_, text, fields),) = worker.log_lines
-    assert "would ask small at https://m.example.com/v1 about 4 characters; a trace makes no call" in text
+    assert (
+        "would ask small at https://m.example.com/v1/chat/completions about 4 characters; a trace makes no call" in text
+    )
     assert fields["model"] == "small"

@@ -44,6 +44,12 @@ def test_a_public_address_is_not_denied(address: str) -> None:
     assert not denied(ipaddress.ip_address(address))
 
 
+def test_a_password_in_an_address_is_not_repeated() -> None:
+    with pytest.raises(Forbidden, match=r"http://\*\*\*@example.com/x has a user name in it") as refused:
+        check_url("http://ann:s3cret@example.com/x")
+    assert "s3cret" not in str(refused.value)
+
+
 def test_an_administrator_opens_addresses_by_block() -> None:
     allow = allowed_networks(["10.1.0.0/16", "127.0.0.1"])
     assert not denied(ipaddress.ip_address("10.1.2.3"), allow)

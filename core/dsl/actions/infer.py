@@ -237,7 +237,8 @@ output: {print: STDOUT}
 
     def each(self, env: Env, warn: Warn) -> Each:
         """The dry form: tells who would be asked."""
-        url, model = resource.address(self.model.url, env), self.model.model
+        path = (asking.Chat if self.llm is not None else asking.Embeddings).path
+        url, model = resource.address(f"{self.model.url.rstrip('/')}/{path}", env), self.model.model
         text_of, field = asking.text_of(self, env, warn), self.response_field
 
         def tell(event: Event, run: Run) -> Event:

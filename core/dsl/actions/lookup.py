@@ -76,6 +76,7 @@ class Table:
         self._access = access
         self._report = report
         self._now = _Read((), {})
+        self._tried: tuple[int, ...] = ()  # the mark of what was read last, also of what could not be used
         self._next_check = clock.monotonic() + CHECK_SECONDS
         self._reading: concurrent.futures.Future[_Read | None] | None = None
         if self._size() > SMALL_BYTES:
@@ -85,6 +86,7 @@ class Table:
 
     def read(self) -> None:
         """Read the file for the first time."""
+        self._tried = ()
         try:
             found = self._changed()
         except (SluiceError, OSError, ValueError) as error:
@@ -111,7 +113,7 @@ class Table:
     def _again(self) -> _Read | None:
         if self._size() <= SMALL_BYTES:
             return self._changed()
-        if self._mark() != self._now.mark:
+        if self._mark() != self._tried:
             self._reading = concurrent.futures.Future()
             threading.Thread(target=_work, args=(self._changed, self._reading), name="lookup", daemon=True).start()
         return None
@@ -152,9 +154,10 @@ class Table:
         fd = self._access.open_read(self._path)
         with os.fdopen(fd, "rb") as file:
             mark = _mark_of(os.fstat(fd))
-            if mark == self._now.mark:
+            if mark == self._tried:
                 return None
             data = file.read(MAX_BYTES + 1)
+        self._tried = mark
         if len(data) > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes")
         if self._form == "json":

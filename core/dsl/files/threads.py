@@ -10,6 +10,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+async def each(waiting: list[Callable[[], None]]) -> None:
+    """What waits to be done, one after the other in a thread; what was begun waits no more. Raises what one raises."""
+    while waiting:
+        await whole(waiting.pop(0))
+
+
 async def whole(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """`function` in a thread; a cancellation waits until it is done: nobody meets a half of it."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
