@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ from typing import Annotated, Any
 import cyclopts
 from cyclopts.config import Env
 
-from core import collector
 from mcp_server.cli import arguments, examples, leading, names, reader
 from mcp_server.cli.forms import FORMS, PARTS
 
@@ -214,7 +214,7 @@ def main_mcp() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Do one command and return its exit code, see codes."""
-    collector.rarely()
+    gc.set_threshold(50_000, 20, 50)  # as core.collector does, which a list of commands need not import
     try:
         with reader.minded():
             return _run(argv)

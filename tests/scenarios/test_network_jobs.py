@@ -64,7 +64,8 @@ async def test_a_port_in_use_is_the_reason_of_the_job_until_it_is_free(tmp_path:
             found = await workload(engine, "hook")
             assert (found["state"], found["reason"]) == (
                 "failed",
-                f"cannot listen at 127.0.0.1:{port}: the address is in use",
+                f"cannot listen at 127.0.0.1:{port}: the address is in use"
+                " (another program or job listens there; the job tries again by itself)",
             )
         await accepted_soon(port, "one")
         assert (tmp_path / "out").read_text() == "one\n"

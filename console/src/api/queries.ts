@@ -63,11 +63,13 @@ export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, 
     refetchInterval: reading.every ?? false,
     ...here(),
   });
-  const { hasNextPage, isFetchingNextPage, fetchNextPage } = query;
-  const more = reading.whole && hasNextPage && !isFetchingNextPage;
+  const { hasNextPage, isFetching, isFetchNextPageError, dataUpdatedAt, fetchNextPage } = query;
+  const more = reading.whole && hasNextPage && !isFetching && !isFetchNextPageError;
+  // A page that a notice has called off, before anybody saw that it was asked for, is asked for when there is data again.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: that there is new data is the occasion
   useEffect(() => {
     if (more) void fetchNextPage();
-  }, [more, fetchNextPage]);
+  }, [more, dataUpdatedAt, fetchNextPage]);
   const rows = query.data?.pages.flatMap((page) => page.items) ?? [];
   return { ...query, rows, total: query.data?.pages[0]?.total, by: { sort, set: setSort } };
 }
