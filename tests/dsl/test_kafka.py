@@ -523,6 +523,17 @@ async def test_a_login_over_tls_with_a_certificate_of_our_own(worker: Worker, tm
     assert told.endswith(b"\x00ann\x00s3cret") if mechanism == "PLAIN" else told.startswith(b"n,,n=ann,r=")
 
 
+async def test_a_login_that_is_refused_later_ends_the_job_as_well(
+    worker: Worker, cluster: list[str], topic: str
+) -> None:
+    async with reading(worker, cluster, topic) as (source, batches):
+        waits = asyncio.ensure_future(anext(batches))
+        source._link.dialer.failed("127.0.0.1:1", "127.0.0.1:1: no", denied=True)
+        source._link.dialer.locks_out = True
+        with pytest.raises(JobAborted, match=r"127\.0\.0\.1:1: no"):
+            await waits
+
+
 @pytest.mark.parametrize("rounds", [1, 4095, 1_000_001, 2_000_000_000])
 async def test_no_proof_is_made_with_fewer_or_more_rounds_than_are_sound(worker: Worker, rounds: int) -> None:
     login = Login(rounds)

@@ -124,6 +124,13 @@ class Link:
         """Why a broker could not be reached just now; empty when all could."""
         return str(self.dialer.fault)
 
+    @property
+    def over(self) -> JobFailed | None:
+        """What will not pass: a broker may not be reached, or has refused the login."""
+        if self.dialer.refused is not None or self.dialer.locks_out:
+            return self.fault(self.dialer.refused or self.client.errors.SaslAuthenticationFailed())
+        return None
+
     async def unless_refused(self, work: Coroutine[Any, Any, T]) -> T:
         """The outcome of what a client does; it ends at once when a broker turns out to be one that is forbidden.
 

@@ -395,8 +395,8 @@ class KafkaSource:
         """Tell whether the cluster is there. Raises what cannot pass."""
         if self._fault is not None:
             raise self._fault
-        if self._link.dialer.refused is not None:
-            raise self._link.fault(self._link.dialer.refused)
+        if (over := self._link.over) is not None:
+            raise over
         why, now = self._outage(), clock.monotonic()
         contact = self._env.contact
         if not why:

@@ -382,9 +382,9 @@ class KafkaSink:
         self._fail(self._link.fault(TimeoutError(f"no word of records for {seconds:g} s")))
 
     async def _watch(self) -> None:
-        """While something is on its way: tell of brokers that cannot be reached, give up when one is forbidden."""
+        """While something is on its way: tell of brokers that cannot be reached, give up when that will not pass."""
         told = -math.inf
-        while self._link.dialer.refused is None:
+        while (over := self._link.over) is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
                     await self._link.dialer.refusal.wait()
@@ -392,7 +392,7 @@ class KafkaSink:
             if away and clock.monotonic() - told >= TELL_SECONDS:
                 told = clock.monotonic()
                 self._env.contact.failed(f"kafka: {away}")
-        self._fail(self._link.fault(self._link.dialer.refused))
+        self._fail(over)
 
     def _fail(self, error: BaseException) -> BaseException:
         """Give up all that is on its way: the sources will read it again."""
@@ -410,8 +410,8 @@ class KafkaSink:
         return self._fault
 
     def _raise_fault(self) -> None:
-        if self._link.dialer.refused is not None:
-            raise self._link.fault(self._link.dialer.refused)
+        if (over := self._link.over) is not None:
+            raise over
         if self._fault is not None:
             raise self._fault
 
