@@ -9,13 +9,9 @@ from __future__ import annotations
 import gc
 
 
-def rarely() -> None:
-    """Look after 50,000 new objects instead of 2,000; for the start of a process, before it imports much."""
-    gc.set_threshold(50_000, 20, 50)
-
-
 def settle() -> None:
-    """Look once, then never again at what is there now; when all is imported."""
-    rarely()
+    """When all is imported: look once, never again at what is there now, and at the rest after 50,000 new objects
+    instead of 2,000."""
+    gc.set_threshold(50_000, 20, 50)
     gc.collect()
     gc.freeze()

@@ -23,6 +23,7 @@ import orjson
 from core import clock, errors
 from core.confinement import sandbox
 from core.dsl.component import UNNOTED, Channel, Component, Contact, Event, Limits, Outgoing, Run, Tally
+from core.dsl.files import threads
 from core.dsl.language import compile as compiler
 from core.dsl.language.action import JobAborted
 from core.dsl.language.responding import NoAnswer
@@ -126,8 +127,7 @@ async def trace(request: Request) -> dict[str, Any]:
     name = str(request.document["name"])
     env = Environment(name, request.tenant, limits, Path(request.state_dir), request.variables)
     job = compiler.compile_job(request.document, env)
-    for prepare in env.before_events:
-        prepare()
+    await threads.each(env.before_events)
     run = Run("trace", request.message, Clocks(clock.now_ns()))
     faults: list[dict[str, Any]] = []
     try:

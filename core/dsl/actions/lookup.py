@@ -37,11 +37,19 @@ def key_text(value: Any, fold: bool) -> str | None:
     return text.casefold() if fold else text
 
 
+class _Mark(NamedTuple):
+    """What tells one state of a file from others."""
+
+    device: int
+    inode: int
+    bytes: int
+    modified_ns: int
+
+
 class _Read(NamedTuple):
     """What was read of a file."""
 
-    mark: tuple[int, ...]
-    """What tells this state of the file from others."""
+    mark: _Mark | None
     rows: Index
     lacks: tuple[str, ...] = ()
     """Fields that are wanted and that no row has."""
@@ -75,18 +83,22 @@ class Table:
         self._fold = fold
         self._access = access
         self._report = report
-        self._now = _Read((), {})
-        self._tried: tuple[int, ...] = ()  # the mark of what was read last, also of what could not be used
+        self._now = _Read(None, {})
+        self._tried: _Mark | None = None  # the mark of what was read last, also of what could not be used
         self._next_check = clock.monotonic() + CHECK_SECONDS
         self._reading: concurrent.futures.Future[_Read | None] | None = None
-        if self._size() > SMALL_BYTES:
+        try:
+            large = self._mark().bytes > SMALL_BYTES
+        except (SluiceError, OSError) as error:
+            raise self._unusable(error) from error
+        if large:
             later.append(self.read)
         else:
             self.read()
 
     def read(self) -> None:
         """Read the file for the first time."""
-        self._tried = ()
+        self._tried = None
         try:
             found = self._changed()
         except (SluiceError, OSError, ValueError) as error:
@@ -97,7 +109,7 @@ class Table:
 
     def index(self) -> Index:
         """The present rows. A file that has become unreadable is reported and leaves the rows that were read last."""
-        if not self._now.mark:
+        if self._now.mark is None:
             self.read()
         if self._reading is not None:
             if self._reading.done():
@@ -111,11 +123,13 @@ class Table:
         return self._now.rows
 
     def _again(self) -> _Read | None:
-        if self._size() <= SMALL_BYTES:
+        mark = self._mark()
+        if mark == self._tried:
+            return None
+        if mark.bytes <= SMALL_BYTES:
             return self._changed()
-        if self._mark() != self._tried:
-            self._reading = concurrent.futures.Future()
-            threading.Thread(target=_work, args=(self._changed, self._reading), name="lookup", daemon=True).start()
+        self._reading = concurrent.futures.Future()
+        threading.Thread(target=_work, args=(self._changed, self._reading), name="lookup", daemon=True).start()
         return None
 
     def _ask(self, read: Callable[[], _Read | None]) -> None:
@@ -134,16 +148,8 @@ class Table:
         for name in found.lacks:
             self._report(f"no row of the lookup file has the field {name}, which is to be added")
 
-    def _size(self) -> int:
-        return self._mark()[2]
-
-    def _mark(self) -> tuple[int, ...]:
-        try:
-            fd = self._access.open_read(self._path)
-        except (SluiceError, OSError) as error:
-            if self._now.mark:
-                raise
-            raise self._unusable(error) from error
+    def _mark(self) -> _Mark:
+        fd = self._access.open_read(self._path)
         try:
             return _mark_of(os.fstat(fd))
         finally:
@@ -164,7 +170,7 @@ class Table:
             return self._indexed(mark, _json_rows(data))
         return self._indexed(mark, _csv_rows(data, self._delim, {path[0] for path in self._fields}))
 
-    def _indexed(self, mark: tuple[int, ...], rows: Iterable[Row]) -> _Read:
+    def _indexed(self, mark: _Mark, rows: Iterable[Row]) -> _Read:
         index: Index = {}
         count = 0
         lacks: set[str] = set()
@@ -195,8 +201,8 @@ def _work(read: Callable[[], _Read | None], into: concurrent.futures.Future[_Rea
         into.set_exception(error)
 
 
-def _mark_of(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def _mark_of(status: os.stat_result) -> _Mark:
+    return _Mark(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _csv_rows(data: bytes, delim: str, needed: set[str]) -> Iterable[Row]:
