@@ -239,7 +239,8 @@ async def test_modules_that_name_each_other_are_refused(engine: Engine, shop: Pa
         (shop / f"{slug}.yaml").write_text(nest(slug, inner), encoding="utf-8")
     entries = [item(nest(s, i), f"{s}.yaml", type="workflow", slug=s, version=1) for s, i in names]
     write_index(shop, *entries)
-    await refused(engine, errors.InvalidDocument, "fault", slug="one")
+    told = await refused(engine, errors.InvalidDocument, "uses itself through", slug="one")
+    assert [problem.where for problem in told.errors] == ["shop/two.yaml:5:13"]
 
 
 async def test_an_invalid_document_is_refused_with_its_places(engine: Engine, shop: Path) -> None:
