@@ -106,7 +106,11 @@ def _next(facts: Facts, state: str, managed: str) -> list[Call]:
         elif state == "assigned" and (facts.absent or facts.homeless):
             calls.append(Call("job_deploy", {"name": facts.name}, "run it on a worker that is there"))
         elif state in ("failed", "quarantined"):
-            calls.append(Call("job_deploy", {"name": facts.name}, "deploy it again once its document is mended"))
+            calls.append(
+                Call(
+                    "job_deploy", {"name": facts.name}, "deploy it again once its document is mended, or to try it now"
+                )
+            )
     if facts.letters.any:
         calls.append(Call("dead_letter_list", {"job": facts.name}, "see the events that it refused, and why"))
     if facts.absent:
