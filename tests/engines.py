@@ -12,6 +12,7 @@ from typing import Any
 
 from core import ownership
 from core.engine import Engine, open_engine
+from core.fleet.connection import LOCAL
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from core.settings import Settings
@@ -30,7 +31,8 @@ answers.watch()
 async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
     """The engine of `home`; its workers are child processes.
 
-    Jobs may use files wherever the test keeps them, unless it says otherwise (attacks/test_files.py and the demo do).
+    Several are all there at the start, so that the replicas of a test have more than one place to go. Jobs may use
+    files wherever the test keeps them, unless it says otherwise (attacks/test_files.py and the demo do).
     """
     if settings.get("workers") != 0:
         _lay_aside(home)
@@ -38,7 +40,15 @@ async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
     owned = ownership.acquire(ownership.prepare(home))
     assert owned is not None
     async with open_engine(chosen, REGISTRY, owned) as engine:
+        if chosen.workers > 1:
+            await online(engine)
         yield engine
+
+
+async def online(engine: Engine) -> None:
+    """Wait for all worker processes of an engine: what is deployed before is placed on those that are there."""
+    local = [worker for worker in engine.fleet.workers.values() if worker.kind == LOCAL]
+    assert await engine.fleet.wait(lambda: all(worker.online for worker in local), waiting.SECONDS)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from core.confinement import sandbox
 from core.engine import Engine
 from core.fleet import child
 from tests import waiting
-from tests.engines import ADMIN, deploy, engine_on
+from tests.engines import ADMIN, deploy, engine_on, online
 
 pytestmark = [
     pytest.mark.anyio,
@@ -69,8 +69,7 @@ async def engine(home: Path, place: Path, request: pytest.FixtureRequest) -> Asy
                 (home / name).write_text("secret")
         (home / "tls").mkdir(exist_ok=True)
         (home / "tls" / "key.pem").write_text("secret")
-        with anyio.fail_after(20):
-            await engine.fleet.wait(lambda: all(one.online for one in engine.fleet.workers.values()), 20)
+        await online(engine)
         yield engine
 
 

@@ -24,11 +24,6 @@ T = TypeVar("T")
 async def two_workers(home: Path) -> AsyncIterator[Engine]:
     """An engine whose two workers are both there; jobs may reach servers on loopback and run programs."""
     async with engine_on(home, workers=2, egress_allow=("127.0.0.1/32",), allow_exec=True) as engine:
-
-        def both() -> bool:
-            return [row["state"] for row in engine.fleet.worker_rows()] == ["online", "online"]
-
-        assert await engine.fleet.wait(both, 20)
         yield engine
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import clock
-from core.dsl.component import Run
+from core.dsl.component import Batch, Run
 from core.dsl.inputs import spooled
+from core.dsl.inputs.objects import ObjectSource
 from core.dsl.language import compile as compiler
 from core.dsl.stores import LocalStore, Object
 from core.errors import Forbidden, InvalidDocument
@@ -60,6 +62,72 @@ async def read(worker: Worker, source: dict[str, Any], name: str = "job") -> lis
 
     await worker.executor(source, {"discard": {}}, keep, name).run()
     return seen
+
+
+# ---- firings that overlap
+
+
+class Firing:
+    """One firing of a source, read to its end; its batches are settled by hand."""
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self._batches = batches
+        self.objects = [event["o"] for batch in batches for event in batch.events]
+
+    def settle(self, name: str, error: Exception | None = None) -> None:
+        """The output has accepted what was read of an object, or has not."""
+        at = next(n for n, batch in enumerate(self._batches) if name in [event["o"] for event in batch.events])
+        for batch in self._batches[at : at + 2]:  # the events, and the end of the object
+            batch.settle(error)
+
+
+async def fire(source: ObjectSource) -> Firing:
+    return Firing([batch async for batch in source.batches(Run())])
+
+
+@pytest.fixture
+def source(worker: Worker, spool: Spool) -> ObjectSource:
+    for name in ("o1", "o2"):
+        spool.put(name)
+    source = rig.declare("input", spool.source()).open(worker.env())
+    assert isinstance(source, ObjectSource)
+    return source
+
+
+async def test_what_is_accepted_while_another_firing_lists_is_not_read_by_it(
+    source: ObjectSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await fire(source)
+    assert first.objects == ["o1", "o2"]
+    listing = LocalStore.listing
+
+    async def slow(store: LocalStore, prefixes: Sequence[str], keep: Callable[[Object], bool]) -> list[Object]:
+        found = await listing(store, prefixes, keep)
+        for name in first.objects:
+            first.settle(name)
+        return found
+
+    monkeypatch.setattr(LocalStore, "listing", slow)
+    assert (await fire(source)).objects == []
+
+
+async def test_what_is_accepted_before_what_was_read_earlier_is_not_read_again(source: ObjectSource) -> None:
+    first = await fire(source)
+    first.settle("o2")
+    assert (await fire(source)).objects == []
+    first.settle("o1")
+    assert (await fire(source)).objects == []
+
+
+async def test_what_was_read_after_an_object_that_failed_is_read_again(source: ObjectSource) -> None:
+    first = await fire(source)
+    first.settle("o2")
+    first.settle("o1", OSError("full"))
+    second = await fire(source)
+    assert second.objects == ["o1", "o2"]
+    for name in second.objects:
+        second.settle(name)
+    assert (await fire(source)).objects == []
 
 
 # ---- replay

@@ -13,7 +13,7 @@ import pytest
 
 from core import errors
 from core.engine import Engine
-from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
+from tests.engines import ADMIN, EXAMPLES, deploy, engine_on, online
 
 pytestmark = pytest.mark.anyio
 
@@ -28,10 +28,6 @@ output: {message: {tag: tick}}
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
     async with engine_on(tmp_path / "home", workers=2) as running:
         yield running
-
-
-def _online(engine: Engine) -> bool:
-    return all(row["state"] == "online" for row in engine.fleet.worker_rows())
 
 
 async def _ticks(engine: Engine) -> int:
@@ -52,8 +48,6 @@ async def _until(engine: Engine, more_than: int) -> None:
 
 
 async def test_two_workers_come_online_in_the_default_group(engine: Engine) -> None:
-    with anyio.fail_after(15):
-        assert await engine.fleet.wait(lambda: _online(engine), 10)
     rows = (await engine.call("worker_list", {"group": "default"}, ADMIN))["items"]
     assert [row["name"] for row in rows] == ["local-1", "local-2"]
     assert len({row["pid"] for row in rows}) == 2
@@ -80,7 +74,7 @@ async def test_a_killed_worker_comes_back_with_its_jobs(engine: Engine) -> None:
         before = next(row for row in engine.fleet.worker_rows() if row["name"] == name)
         psutil.Process(before["pid"]).kill()
         assert await engine.fleet.wait(lambda: engine.fleet.workers[name].restarts == 1, 10)
-        assert await engine.fleet.wait(lambda: _online(engine), 10)
+        await online(engine)
         lost = await engine.call("message_search", {"type": "worker-lost"}, replace(ADMIN, tenant="default"))
         assert [m["worker_id"] for m in lost["items"]] == [name]
         await _until(engine, await _ticks(engine))
@@ -110,12 +104,12 @@ async def test_a_run_that_is_under_way_when_its_worker_dies_is_run_again(engine:
 async def test_a_silent_worker_is_killed_and_replaced(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home", workers=1, heartbeat_seconds=0.05) as engine:
         with anyio.fail_after(20):
-            assert await engine.fleet.wait(lambda: _online(engine), 10)
+            await online(engine)
             pid = engine.fleet.workers["local-1"].pid
             assert pid is not None
             psutil.Process(pid).suspend()
             assert await engine.fleet.wait(lambda: engine.fleet.workers["local-1"].restarts >= 1, 10)
-            assert await engine.fleet.wait(lambda: _online(engine), 10)
+            await online(engine)
     assert not psutil.pid_exists(pid)
 
 
@@ -202,7 +196,7 @@ async def test_a_job_that_ran_once_is_not_run_again_by_the_next_owner(tmp_path: 
             )
             assert await _ticks(engine) == 1
         async with engine_on(tmp_path / "home") as engine:
-            assert await engine.fleet.wait(lambda: _online(engine), 10)
+            await online(engine)
             await deploy(engine, TICK.replace("tick", "other"))
             assert engine.fleet.workload_views(tenant="tenant-a", job="tick")[0].state == "completed"
             assert await _ticks(engine) == 1

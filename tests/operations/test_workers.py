@@ -15,7 +15,7 @@ from core.engine import Engine
 from core.model.principal import Caller, Principal, Role
 from core.settings import Settings
 from core.store import audit
-from tests.engines import ADMIN, deploy, engine_on
+from tests.engines import ADMIN, deploy, engine_on, online
 from tests.operations.test_reconcile import FIRST, LATER, LISTEN, quiet
 
 pytestmark = pytest.mark.anyio
@@ -36,11 +36,6 @@ async def refused(engine: Engine, error: type[errors.SluiceError], operation: st
         await call(engine, operation, **arguments)
     assert caught.value.hint
     return caught.value.message
-
-
-async def online(engine: Engine) -> None:
-    with anyio.fail_after(15):
-        assert await engine.fleet.wait(lambda: all(one.online for one in engine.fleet.workers.values()), 15)
 
 
 async def groups(engine: Engine) -> dict[str, list[str]]:

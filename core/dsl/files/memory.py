@@ -25,7 +25,8 @@ class Settled(Generic[T]):
     def __init__(self, reached: Callable[[T], None]) -> None:
         self._reached = reached
         self._open: deque[list[Any]] = deque()  # [place, settled]
-        self._broken = False
+        self.broken = False
+        """A batch has failed: no further place is reached."""
 
     def expect(self, place: T) -> Callable[[BaseException | None], None]:
         """The settle of the batch that ends at this place."""
@@ -34,9 +35,9 @@ class Settled(Generic[T]):
 
         def settle(error: BaseException | None) -> None:
             if error is not None:
-                self._broken = True  # nothing after a failed batch may be remembered
+                self.broken = True  # nothing after a failed batch may be remembered
             entry[1] = True
-            while not self._broken and self._open and self._open[0][1]:
+            while not self.broken and self._open and self._open[0][1]:
                 self._reached(self._open.popleft()[0])
 
         return settle

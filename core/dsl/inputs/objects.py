@@ -134,6 +134,52 @@ class _Candidate(NamedTuple):
     mark: str  # its fingerprint
 
 
+class _Taking:
+    """The objects that one firing has begun, which none of those that overlap with it reads.
+
+    Each is taken until it is remembered, which follows the order of reading, or until it is known that it will not be.
+    `taken` is what all firings have taken.
+    """
+
+    def __init__(self, taken: set[str], marks: set[str], remember: Callable[[str], None]) -> None:
+        taken |= marks
+        self._taken = taken
+        self._unread = set(marks)
+        self._accepted: set[str] = set()  # and waits for what was read before it
+        self._remember = remember
+        self._settled = memory.Settled[str](self._reach)
+
+    def expect(self) -> Callable[[BaseException | None], None]:
+        """The settle of a batch within an object."""
+        return self._settled.expect("")
+
+    def expect_end(self, mark: str) -> Callable[[BaseException | None], None]:
+        """The settle of the last batch of an object."""
+        self._unread.discard(mark)
+        settled = self._settled.expect(mark)
+
+        def settle(error: BaseException | None) -> None:
+            self._accepted.add(mark)
+            settled(error)
+            if self._settled.broken:
+                self._free(self._accepted)
+
+        return settle
+
+    def end(self) -> None:
+        """Nothing more is read."""
+        self._free(self._unread)
+
+    def _reach(self, mark: str) -> None:
+        if mark:
+            self._remember(mark)
+            self._free({mark})
+
+    def _free(self, marks: set[str]) -> None:
+        self._taken -= marks
+        self._accepted -= marks
+
+
 class ObjectSource:
     """Lists, then reads in chunks; a fingerprint is written when the last chunk of an object is settled."""
 
@@ -149,7 +195,7 @@ class ObjectSource:
         self._fingerprints: memory.Fingerprints | None = None
         self._listing = asyncio.Lock()  # one firing at a time looks for what is new
         self._told_nothing = False
-        self._taken: set[str] = set()  # fingerprints of what a firing reads, or the output has not accepted yet
+        self._taken: set[str] = set()  # fingerprints of what a firing reads, or is not remembered yet
         self._rewind: ObjectRewind | None = None
         self._sweeper = spooled.Sweeper(config.retention, env.job) if config.retention is not None else None
 
@@ -163,29 +209,25 @@ class ObjectSource:
                 self._env.state_dir / "fingerprints", config.maximum_fingerprint_age, _now()
             )
             self._rewind = ObjectRewind(config.replay, self._env.state_dir, _now())
-        settled = memory.Settled[str](self._remember)
         store = self._open(run)
         if self._store is not None and self._store is not store:
             await self._store.close()
         self._store = store
         try:
             async with self._listing:
-                candidates = await self._candidates(store, run)
-                if config.fingerprinting:  # firings of messages overlap: none reads what another has begun
-                    candidates = [one for one in candidates if one.mark not in self._taken]
-                    self._taken.update(one.mark for one in candidates)
+                candidates = self._unread(await self._candidates(store, run))
+                taking = _Taking(self._taken, {one.mark for one in candidates}, self._remember)
         except file_access.NotThere:
             if config.trigger is None:
                 raise
             return  # whoever writes there has not begun; the next firing looks again
-        ours = {one.mark for one in candidates}
         try:
             for at, one, mark in candidates:
                 if config.mode == "list-objects":
-                    yield Batch([_listing(one, at)], self._expect(settled, mark, ours), True)
+                    yield Batch([_listing(one, at)], taking.expect_end(mark), True)
                     continue
                 try:
-                    async for batch in self._read(store, one, mark, settled, ours, run):
+                    async for batch in self._read(store, one, mark, taking, run):
                         yield batch
                 except StoreFault:
                     raise
@@ -194,20 +236,14 @@ class ObjectSource:
                     run.skip(self._env, why, {"name": one.name, "size": one.size, "last_modified": _iso(one.modified)})
                     yield Batch([], document_end=True)  # what comes next is another object, also after half of this one
         finally:
-            self._taken -= ours
+            taking.end()
 
-    def _expect(
-        self, settled: memory.Settled[str], mark: str, ours: set[str]
-    ) -> Callable[[BaseException | None], None]:
-        """The settle of the last batch of an object, which is taken until then; `ours` are those not yet handed out."""
-        told = settled.expect(mark)
-        ours.discard(mark)
-
-        def settle(error: BaseException | None) -> None:
-            self._taken.discard(mark)
-            told(error)
-
-        return settle
+    def _unread(self, candidates: list[_Candidate]) -> list[_Candidate]:
+        """Those that no other firing has begun, or come to the end of while the store was being listed."""
+        marks = self._fingerprints
+        if marks is None:
+            return candidates
+        return [one for one in candidates if one.mark not in self._taken and one.mark not in marks]
 
     async def _candidates(self, store: Store, run: Run) -> list[_Candidate]:
         config, names, marks = self._config, self._config.object_names, self._fingerprints
@@ -295,9 +331,7 @@ class ObjectSource:
             return False
         return not any(pattern.search(name) for pattern in self._exclude)
 
-    async def _read(
-        self, store: Store, one: Object, mark: str, settled: memory.Settled[str], ours: set[str], run: Run
-    ) -> AsyncIterator[Batch]:
+    async def _read(self, store: Store, one: Object, mark: str, taking: _Taking, run: Run) -> AsyncIterator[Batch]:
         config, env = self._config, self._env
         limit, where = env.limits.max_line_bytes, f"{config.name}: {shorten(one.name)}"
         what = {"name": one.name}
@@ -316,16 +350,16 @@ class ObjectSource:
                         run.skip(env, f"{where} is empty", _listing(one, 0.0), Code.UNREADABLE)
                 else:
                     events = lines.from_text(bytes(data), config.json_, True, env, run, where)
-                yield Batch(self._stamped(events, one, run), self._expect(settled, mark, ours), True)
+                yield Batch(self._stamped(events, one, run), taking.expect_end(mark), True)
                 return
             splitter = lines.Splitter(limit, where, long)
             async for chunk in chunks:
                 run.bytes_in += len(chunk)
                 if events := lines.from_lines(splitter.feed(chunk), config.json_, env, run, where):
-                    yield Batch(self._stamped(events, one, run), settled.expect(""))
+                    yield Batch(self._stamped(events, one, run), taking.expect())
             # The end is a batch of its own, empty or not: it carries the end of the document and the fingerprint.
             events = lines.from_lines(splitter.end(), config.json_, env, run, where)
-            yield Batch(self._stamped(events, one, run), self._expect(settled, mark, ours), True)
+            yield Batch(self._stamped(events, one, run), taking.expect_end(mark), True)
 
     def _stamped(self, events: list[Event], one: Object, run: Run) -> list[Event]:
         for put, value_of in self._stamps:
@@ -338,7 +372,7 @@ class ObjectSource:
         return events
 
     def _remember(self, mark: str) -> None:
-        if mark and self._fingerprints is not None:
+        if self._fingerprints is not None:
             self._fingerprints.add([mark], _now())
 
     async def close(self) -> None:
