@@ -147,6 +147,17 @@ class Planner:
         desired = dataclasses.replace(wish, assignments=after)
         return compute.compare(name, desired, wish, [*found.warnings, *stays], found.blockers)
 
+    async def closed_to(self, tenant: str, job: str, views: Sequence[WorkloadView]) -> list[Finding]:
+        """What is closed to a job that no deployment manages, where its workloads are: it runs, and is refused that."""
+        by_group: dict[str, list[dict[str, Any]]] = {}
+        for one in views:
+            by_group.setdefault(one.group, []).append(self._fleet.document(one.id))
+        files, candidates, out = self._files(tenant), self._candidates(tenant), list[Finding]()
+        for group, running in by_group.items():
+            told = await asyncio.to_thread(_closed_to, job, group, running, files, candidates)
+            out += [*told.blockers, *told.warnings]
+        return out
+
     async def plan_back(self, tenant: str, name: str, to_revision: int) -> tuple[Plan, int]:
         """The plan of an earlier wish, which the history holds whole: its source need not be in the catalog any more.
 
@@ -339,16 +350,31 @@ def _closed(
     wish: State, files: Callable[[str], Locator], candidates: Callable[[str], Sequence[Candidate]]
 ) -> closed.Told:
     """What of the jobs of an earlier wish is closed by now, and each job that is none any more."""
+    each = [
+        _closed_to(job.name, job.group, (job.document, *job.variants.values()), files, candidates)
+        for job in wish.jobs.values()
+    ]
+    return closed.Told([one for told in each for one in told.blockers], [one for told in each for one in told.warnings])
+
+
+def _closed_to(
+    job: str,
+    group: str,
+    versions: Iterable[dict[str, Any]],
+    files: Callable[[str], Locator],
+    candidates: Callable[[str], Sequence[Candidate]],
+) -> closed.Told:
+    """What is closed on the workers of a group to a job in its versions there, each said once."""
     found, warnings = list[Finding](), list[Finding]()
-    for job in wish.jobs.values():
-        for document in (job.document, *job.variants.values()):
-            try:
-                checked = compiler.check_job(document)
-                told = closed.of_checked(job.name, job.group, checked, candidates)
-                found += [*expand.refused(job.name, checked, files(job.group)), *told.blockers]
-                warnings += told.warnings
-            except errors.InvalidDocument as error:
-                found.append(Finding("invalid_job", f"Job {job.name}: {error.message}", error.hint))
+    for document in versions:
+        try:
+            checked = compiler.check_job(document)
+        except errors.InvalidDocument as error:
+            found.append(Finding("invalid_job", f"Job {job}: {error.message}", error.hint))
+            continue
+        told = closed.of_checked(job, group, checked, candidates)
+        found += [*expand.refused(job, checked, files(group)), *told.blockers]
+        warnings += told.warnings
     return closed.Told(list(dict.fromkeys(found)), list(dict.fromkeys(warnings)))
 
 

@@ -39,8 +39,9 @@ class JobDeploy(Params):
 async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> results.jobs.JobDeployed:
     """Deploy a staged job onto workers of a group and wait until it runs (or has completed, or failed).
 
-    Read workloads[].state and reason: a job that fails at once says so there. A job goes to the worker that holds the
-    other end of its worker channel. One that has completed or failed, or is quarantined, is started anew.
+    Read workloads[].state and reason: a job that fails at once says so there; warnings say what of it is closed on
+    its workers (a host, a path, commands), which it finds out only when it comes to it. A job goes to the worker that
+    holds the other end of its worker channel. One that has completed or failed, or is quarantined, is started anew.
     """
     job = await engine.unmanaged.deploy(
         caller,
@@ -52,7 +53,13 @@ async def job_deploy(engine: Engine, caller: Caller, params: JobDeploy) -> resul
         wait_seconds=params.wait_seconds,
     )
     workloads = engine.fleet.workload_views(tenant=caller.tenant, job=params.name)
-    return {"name": params.name, "version": job["version"], "workloads": [one.to_dict() for one in workloads]}
+    found = await engine.planner.closed_to(caller.tenant, params.name, workloads)
+    return {
+        "name": params.name,
+        "version": job["version"],
+        "workloads": [one.to_dict() for one in workloads],
+        "warnings": [one.to_dict() for one in found],
+    }
 
 
 class JobUndeploy(Params):

@@ -314,13 +314,43 @@ async def test_only_what_is_accepted_with_all_before_it_is_committed(
     assert await offset() == 30
 
 
+async def test_a_reader_is_behind_while_there_is_something_that_it_may_read(
+    worker: Worker, real: list[str], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_input, "MOST_RECORDS", 1)  # four are fetched at once
+    monkeypatch.setattr(kafka_input, "POLL_SECONDS", 0.1)
+
+    def in_a_transaction() -> None:
+        producer = Producer({"bootstrap.servers": real[0], "transactional.id": topic})
+        producer.init_transactions(20)
+        producer.begin_transaction()
+        for n in range(6):
+            producer.produce(topic, value=f'{{"n": {n}}}', partition=0)
+        producer.commit_transaction(20)
+
+    await asyncio.to_thread(in_a_transaction)
+    async with reading(worker, real, topic) as (source, batches):
+        await take(batches, 4)
+        notes = counted(source, "_note", monkeypatch)
+        assert [event["n"] for event in await take(batches, 1)] == [4]
+        assert source.behind_since() is not None
+        await take(batches, 1)
+        done = notes()
+        waits = asyncio.ensure_future(anext(batches))
+        await waiting.until(lambda: notes() > done + 1)
+        assert source.behind_since() is None, "the mark of the transaction is no record"
+        waits.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waits
+
+
 def counted(target: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """How often a method has been called from now on."""
     calls, method = [0], getattr(target, name)
 
-    def counting() -> None:
+    def counting() -> Any:
         calls[0] += 1
-        method()
+        return method()
 
     monkeypatch.setattr(target, name, counting)
     return lambda: calls[0]

@@ -45,6 +45,17 @@ async def test_a_root_of_a_group_is_open_to_jobs_that_go_there(tmp_path: Path) -
         assert "can only be read by jobs" in written["message"] and ":ro" in written["hint"]
 
 
+async def test_a_job_that_is_deployed_says_what_is_closed_on_its_workers(tmp_path: Path) -> None:
+    source = "input: {echo: {event: x, trigger: {interval: 1h}}}"
+    async with guarded(tmp_path / "home", workers=1) as engine:
+        for url, codes in (("http://192.0.2.1/x", ["closed"]), ("https://example.com/", [])):
+            document = f"name: post\n{source}\noutput: {{http-post: {{url: {url}}}}}\n"
+            await engine.call("job_put", {"document": document}, ADMIN)
+            deployed = await engine.call("job_deploy", {"name": "post", "wait_seconds": 0}, ADMIN)
+            assert [one["code"] for one in deployed["warnings"]] == codes
+            assert all("SLUICE_EGRESS_ALLOW=192.0.2.1" in one["hint"] for one in deployed["warnings"])
+
+
 async def test_another_tenants_root_is_closed_and_the_reason_is_a_fault_of_the_document(tmp_path: Path) -> None:
     async with guarded(tmp_path / "home", file_roots=(f"tenant-b={tmp_path}/b",)) as engine:
         document = READER.format(path=tmp_path / "b" / "file")

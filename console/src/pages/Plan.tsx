@@ -8,6 +8,7 @@ import { useRead } from "../api/queries";
 import { Graph } from "../graph/Graph";
 import { actionsOf } from "../graph/plan";
 import { Age } from "../parts/Age";
+import { Findings } from "../parts/Findings";
 import { Facts, Head, Read, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { count, counted } from "../words/numbers";
@@ -15,11 +16,7 @@ import { Apply } from "./PlanApply";
 import { Change, Move } from "./planChanges";
 import { itemOf } from "./planning";
 
-type Told = Schemas["Finding"];
-
 type PlanShown = Schemas["SavedPlan"];
-
-const textOf = (told: Told | string): string => (typeof told === "string" ? told : told.message);
 
 export function Plan() {
   const { id } = useParams({ strict: false }) as { id: string };
@@ -51,8 +48,8 @@ export function Plan() {
               ],
             ]}
           />
-          <Told items={plan.blockers} tone="failed" title="Blocked" />
-          <Told items={plan.warnings} tone="warning" title="Warnings" />
+          <Findings items={plan.blockers} tone="failed" title="Blocked" />
+          <Findings items={plan.warnings} tone="warning" title="Warning" />
           <Summary plan={plan} />
           <Apply plan={plan} />
           {plan.values.length > 0 && (
@@ -78,16 +75,6 @@ export function Plan() {
       )}
     </Read>
   );
-}
-
-function Told({ items, tone, title }: { items: (Told | string)[]; tone: string; title: string }) {
-  return items.map((one) => (
-    <div key={textOf(one)} className={`note ${tone}`}>
-      <p>
-        <strong>{title}:</strong> {textOf(one)}
-      </p>
-    </div>
-  ));
 }
 
 function Summary({ plan }: { plan: PlanShown }) {

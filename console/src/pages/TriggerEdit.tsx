@@ -4,8 +4,9 @@ import { Button, SegmentedControl, Textarea } from "@mantine/core";
 import { Link, useParams } from "@tanstack/react-router";
 import { useRef, useState } from "react";
 import { useAct } from "../api/act";
-import { call, Problem, type Schemas } from "../api/client";
+import { call, Problem, type Result, type Schemas } from "../api/client";
 import { useRead } from "../api/queries";
+import { Findings } from "../parts/Findings";
 import { ForAdmins, Head, Read, Refusal, Section } from "../parts/Page";
 import { State } from "../parts/State";
 import { useTenant } from "../parts/session";
@@ -206,12 +207,8 @@ export function Differences({ items }: { items: { path: string; old?: unknown; n
 function Published({ done }: { done: Done }) {
   const tenant = useTenant();
   const { act, busy, problem } = useAct();
-  const [deployed, setDeployed] = useState("");
-  const deploy = (name: string) =>
-    act(async () => {
-      await call("job_deploy", { name }, { tenant });
-      setDeployed(name);
-    });
+  const [deployed, setDeployed] = useState<Result<"job_deploy">>();
+  const deploy = (name: string) => act(async () => setDeployed(await call("job_deploy", { name }, { tenant })));
   return (
     <>
       <Head
@@ -237,6 +234,7 @@ function Published({ done }: { done: Done }) {
         .
       </p>
       {problem && <Refusal problem={problem} />}
+      <Findings items={deployed?.warnings ?? []} tone="warning" title="Closed" />
       {done.warnings.map((one) => (
         <div key={one.code} className="note warning">
           <p>{one.message}</p>
@@ -247,7 +245,7 @@ function Published({ done }: { done: Done }) {
                 <Button
                   variant="light"
                   loading={busy}
-                  disabled={deployed === step.arguments.name}
+                  disabled={deployed?.name === step.arguments.name}
                   onClick={() => void deploy(String(step.arguments.name))}
                 >
                   Deploy {step.arguments.name}

@@ -162,9 +162,9 @@ class Table:
             mark = _mark_of(os.fstat(fd))
             if mark == self._tried:
                 return None
-            data = file.read(MAX_BYTES + 1)
+            data = b"" if mark.bytes > MAX_BYTES else file.read(MAX_BYTES + 1)  # it may grow meanwhile
         self._tried = mark
-        if len(data) > MAX_BYTES:
+        if max(mark.bytes, len(data)) > MAX_BYTES:
             raise ValueError(f"it is larger than {MAX_BYTES} bytes")
         if self._form == "json":
             return self._indexed(mark, _json_rows(data))

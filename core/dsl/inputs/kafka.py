@@ -157,7 +157,7 @@ class KafkaSource:
                     events = self._to_events(some, run)
                     yield Batch(events, reading.expect(some[-1].offset + 1, len(some)), document_end=True)
                     await self._room()
-            self._note()
+            await self._note()
 
     async def _connect(self, run: Run) -> None:
         client = self._link.client
@@ -420,13 +420,21 @@ class KafkaSource:
             return f"the group {self._group} has not let us in since {JOIN_SECONDS:g} s"
         return ""
 
-    def _note(self) -> None:
-        """Note since when there is something unread."""
+    async def _note(self) -> None:
+        """Note since when there is something unread, as far as the last answers of the brokers told."""
         behind = False
-        for one, reading in self._readings.items():
-            with contextlib.suppress(AssertionError):  # it is no longer ours
-                behind = behind or (self._consumer.highwater(one) or 0) > reading.next
+        for one in self._readings:
+            with contextlib.suppress(self._link.client.errors.IllegalStateError, TimeoutError):  # no longer ours
+                async with asyncio.timeout(0):  # at once, or it is being looked for and nothing is known
+                    position = await self._consumer.position(one)  # behind the marks of transactions as well
+                behind = behind or self._end(one) > position
         self._behind = None if not behind else clock.monotonic() if self._behind is None else self._behind
+
+    def _end(self, partition: Any) -> int:
+        """Of what may be read: what belongs to an open transaction may not yet."""
+        end: int = self._consumer.highwater(partition) or 0
+        stable = self._consumer.last_stable_offset(partition)
+        return end if stable is None or stable < 0 else min(end, stable)
 
     def behind_since(self) -> float | None:
         return self._behind

@@ -4,6 +4,7 @@ from typing import Annotated, NotRequired, TypedDict
 
 from core.model.condition import Health
 from core.model.results.basics import Call, Fault, Json, JsonObject, Row, Time
+from core.model.results.findings import Finding
 from core.model.results.workloads import Figures, JobWorkload, Letters, ScheduleBrief
 from core.model.states import WorkloadState
 
@@ -197,6 +198,8 @@ class JobDeployed(TypedDict):
     name: str
     version: int
     workloads: list[JobWorkload]
+    warnings: list[Finding]
+    """What of it is closed on its workers."""
 
 
 class JobUndeployed(TypedDict):

@@ -3,10 +3,11 @@
 import { Button, Menu, NumberInput, Select, TextInput } from "@mantine/core";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
-import { call, type Schemas } from "../../api/client";
+import { call, type Result, type Schemas } from "../../api/client";
 import { useAgain, useList } from "../../api/queries";
 import { Confirm } from "../../parts/Confirm";
 import { Dialog } from "../../parts/Dialog";
+import { Findings } from "../../parts/Findings";
 import { useAdmin, useTenant } from "../../parts/session";
 
 type Job = Schemas["Job"];
@@ -89,18 +90,26 @@ function Deploy({ job, close, done }: { job: Job; close: () => void; done: () =>
   const [version, setVersion] = useState(String(job.versions[0]?.version ?? ""));
   const [replicas, setReplicas] = useState<string | number>(Math.max(1, job.workloads.length));
   const [environment, setEnvironment] = useState("");
+  const [closed, setClosed] = useState<Result<"job_deploy">["warnings"]>([]);
+  if (closed.length)
+    return (
+      <Dialog title={`${job.name} is deployed`} verb="Go on" submit={async () => done()} close={done}>
+        <Findings items={closed} tone="warning" title="Closed" />
+      </Dialog>
+    );
   return (
     <Dialog
       title={`Deploy ${job.name}`}
       verb="Deploy it"
       close={close}
       submit={async () => {
-        await call(
+        const made = await call(
           "job_deploy",
           { name: job.name, worker_group: group, version: Number(version), replicas: Number(replicas), environment },
           { tenant },
         );
-        done();
+        if (made.warnings.length) setClosed(made.warnings);
+        else done();
       }}
     >
       <Select
