@@ -16,7 +16,7 @@ Map, in reading order (each room's docstring goes on from here):
     adoption      a home that was copied (whereabouts) asks before it runs
     deployments/  plan, apply, reconcile: what shall run, where, and why
     gitops/       files as the desired state of an environment: read, compare, promote
-    external/     workers of other machines, over WebSocket or NATS (natsclient)
+    external/     workers of other machines, over WebSocket or NATS (natsclient, natstransport)
     letters/      dead letters: what jobs could not bring to its end, kept until somebody decides
     fleet/        the owner's side of the workers: processes, assignments, what they send and may speak for
     workflows/    what tenants write themselves: drafts, validation, versions, differences

@@ -68,8 +68,9 @@ async def connect(
     (https://github.com/nats-io/nats.py/issues/1019), or does not let it in again; without `on_end` that is tried on and
     on. Raises CannotConnect, NotLetIn.
     """
-    from nats.aio.client import Client
     from nats.errors import AuthorizationError
+
+    from core.natstransport import Client
 
     client, last = Client(), ""
     closing: set[asyncio.Task[None]] = set()

@@ -161,9 +161,7 @@ class Wire:
         return subscription
 
     async def close(self) -> None:
-        # The server may be gone, and with it what there was to end; asyncio of Python 3.13 has a TypeError for what is
-        # written into a connection that was lost.
-        with contextlib.suppress(*self._faults, TypeError):
+        with contextlib.suppress(*self._faults):  # the server may be gone, and with it what there was to end
             await self._client.close()
 
 

@@ -278,6 +278,8 @@ async def test_a_worker_comes_back_when_the_server_was_there_before_the_engine(
         back = asyncio.create_task(returns())
 
         async def opened() -> bool:
+            if back.done():
+                back.result()  # else what kept the engine away would not be known
             try:
                 await (await way.open(claim)).close()
             except errors.TargetUnavailable:

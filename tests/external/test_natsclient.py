@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
+import anyio.abc
 import pytest
 
-from core import natsclient
+from core import natsclient, natstransport
 from mcp_server.http import serving
 from tests import certificates, waiting
-from tests.external.server import PROGRAM
+from tests.external.server import PROGRAM, running
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +43,27 @@ async def test_a_client_that_loses_its_cancellation_does_not_hold_up_the_next_tr
     with anyio.fail_after(10), pytest.raises(natsclient.CannotConnect, match="reset"):
         await connect("nats://127.0.0.1:4", faults)
     assert (faults, asyncio.all_tasks() - before) == (["reset"], set()), "nothing of it is left"
+
+
+async def test_what_is_written_when_a_connection_is_lost_holds_up_no_other_one() -> None:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        address = listener.extra(anyio.abc.SocketAttribute.local_address)
+        lost = natstransport.Tcp()
+        await lost.connect(urlsplit(f"nats://{address[0]}:{address[1]}"), 1024, 5)
+        assert lost._io_writer is not None
+        lost._io_writer.transport.abort()
+        lost.writelines([b"PING", b"\r\n"])
+        await waiting.turn()  # its socket is closed, and the next one has its number
+        lost.writelines([b"PING", b"\r\n"])
+        with anyio.fail_after(10):
+            await (await anyio.connect_tcp(*address)).aclose()
+
+
+async def test_its_connections_are_such() -> None:
+    with running() as bus:
+        client = await connect(bus.url, [])
+        assert type(client._transport) is natstransport.Tcp
+        await client.close()
 
 
 async def test_over_tls_it_trusts_what_the_system_trusts_and_no_other(
