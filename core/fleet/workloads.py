@@ -250,7 +250,7 @@ class Workloads:
         seen.failure = failing.after_state(before, seen.state, seen.reason, seen.run_failed, now)
         self._observed[id] = seen
         if seen.failure is not None and seen.failure.up_since is not None and not seen.failure.of_run:
-            asyncio.get_running_loop().call_later(failing.SETTLED_SECONDS, self._came_through, id)
+            asyncio.get_running_loop().call_later(seen.failure.settled_seconds, self._came_through, id)
         row = self._rows.get(id)
         if row is not None:
             self._judge.saw(row, seen, failed=failed)
