@@ -91,7 +91,7 @@ async def _job(engine: connect.Client, document: Document, wait: int, common: co
     else:
         render.facts(made, ("name", "version"))
         render.section("Workloads", made["workloads"], ("workload", "job", "replica", "worker", "state!", "reason!"))
-        render.section("Warnings", made["warnings"], ("message", "hint"))
+        render.section("Warnings", made.get("warnings", []), ("message", "hint"))
     return codes.DEGRADED if wait and forms.unfit(made) else codes.OK
 
 

@@ -89,7 +89,7 @@ def deployed(made: dict[str, Any], typed: Mapping[str, Any]) -> None:
     """Print the workloads of a job, and which of them did not come up."""
     render.facts(made, ("name", "version"))
     render.rows(made["workloads"], ("job", "replica", "worker", "state", "reason"), empty="No workloads yet.")
-    render.section("Warnings", made["warnings"], ("message", "hint"))
+    render.section("Warnings", made.get("warnings", []), ("message", "hint"))
     for one in forms.unfit(made) if typed.get("wait_seconds") != 0 else ():
         reason = one["reason"] or "it has not come up in time"
         connect.note(f"error: {one['job']} on {one['worker']} is {one['state']}: {reason}")
