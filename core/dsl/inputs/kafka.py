@@ -15,6 +15,7 @@ from core.dsl.component import REGISTRY, Batch, Env, Input, Run
 from core.dsl.connections import kafka
 from core.dsl.events import patterns, select
 from core.dsl.inputs import offsets, records
+from core.dsl.inputs.pace import Pace
 from core.dsl.inputs.rewind import BEGINNING, Replay
 from core.dsl.language.duration import Duration
 from core.errors import JobFailed, SluiceError, shorten
@@ -135,6 +136,7 @@ class KafkaSource:
         self._looked = -math.inf  # when topics were looked for
         self._told = -math.inf  # when an outage was told
         self._behind: float | None = None
+        self._pace = Pace(MOST_RECORDS)
         self._closing = False
 
     # -- reading -------------------------------------------------------------------------------------------
@@ -150,12 +152,13 @@ class KafkaSource:
             self._observe()
             for partition, reading, found in chunks:
                 await self._look_back(partition, reading, found[0].offset, run)
-                for at in range(0, len(found), MOST_RECORDS):
-                    if reading.ended:
-                        break  # whoever has the partition now reads them
-                    some = found[at : at + MOST_RECORDS]
-                    events = self._to_events(some, run)
+                at = 0
+                while at < len(found) and not reading.ended:  # else whoever has the partition now reads the rest
+                    some = found[at : at + self._pace.size]
+                    at += len(some)
+                    events, since = self._to_events(some, run), clock.monotonic()
                     yield Batch(events, reading.expect(some[-1].offset + 1, len(some)), document_end=True)
+                    self._pace.took(len(some), clock.monotonic() - since)
                     await self._room()
             await self._note()
 
@@ -216,7 +219,7 @@ class KafkaSource:
             return []
         if self._polling is None:  # it is never cancelled but at the end: aiokafka counts who waits
             self._polling = asyncio.create_task(
-                self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=4 * MOST_RECORDS)
+                self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=4 * self._pace.size)
             )
         await asyncio.wait({self._polling}, timeout=POLL_SECONDS)
         if not self._polling.done():  # while partitions are being handed out

@@ -1,0 +1,26 @@
+"""How many records a reader hands on together. Pure."""
+
+from __future__ import annotations
+
+FIRST = 16
+QUICK_SECONDS = 0.1
+SLOW_SECONDS = 0.5
+
+
+class Pace:
+    """As many as the job works off within a moment, up to `most`.
+
+    What is handed on together is accepted together: of a job that takes long for each event (a call, a model) nothing
+    would be committed for minutes, and all of it would come again after a crash.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.size = min(FIRST, most)
+
+    def took(self, records: int, seconds: float) -> None:
+        """The job has taken so many records, and so long until it asked for more."""
+        if seconds > SLOW_SECONDS:
+            self.size = max(1, min(self.size, int(records * SLOW_SECONDS / seconds)))
+        elif seconds < QUICK_SECONDS and records >= self.size:
+            self.size = min(self._most, 2 * self.size)
