@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from core.dsl.language import compile as compiler
@@ -46,7 +47,11 @@ _OPENERS = {
     What.NATS: _Opener("knows a NATS server", "nats", "SLUICE_NATS=nats://HOST:4222"),
 }
 
-_CLOSED_PORT = _Opener("lets jobs listen at a port of Sluice or NATS", "closed_ports", "SLUICE_CLOSED_PORTS without it")
+_CLOSED_PORT = _Opener(
+    "lets jobs listen at a port of Sluice or NATS",
+    "closed_ports",
+    "SLUICE_CLOSED_PORTS without it; those of this engine and of its NATS server stay closed, so take another port",
+)
 
 
 def allows(need: Need, openings: Openings) -> bool:
@@ -97,8 +102,8 @@ class _Job:
             return
         refusing = [one for one in self.candidates if one.openings is not None and not allows(need, one.openings)]
         opener = _opener(need, refusing)
-        text, host = shorten(need.address, 100), _host(need)
-        variable = opener.variable.format(host=host)
+        text = shorten(need.address, 100)
+        variable = opener.variable.format(host=_with_what_is_open(need, refusing))
         way = f"setting {opener.setting} (sluice.toml, or {variable})"
         self._say(where, opener.does.format(address=text), way, opener.ability, refusing, told)
 
@@ -150,12 +155,23 @@ def _opener(need: Need, refusing: Sequence[Candidate]) -> _Opener:
     return _OPENERS[need.what]
 
 
+def _with_what_is_open(need: Need, refusing: Sequence[Candidate]) -> str:
+    """The value of the setting, which replaces the one it has, if that is the same on all workers."""
+    host = _host(need)
+    lists = {
+        one.openings.listen if need.what is What.LISTEN else one.openings.egress for one in refusing if one.openings
+    }
+    return ",".join([*(lists.pop() if len(lists) == 1 else ()), host])
+
+
 def _host(need: Need) -> str:
     if not need.address:
         return ""
     if need.url:
         host = addresses.check_url(need.address).host
-        return str(addresses.address_of(host) or shorten(host, 60))  # as the setting takes it
+        address = addresses.address_of(host)
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        return str(mapped or address or shorten(host, 60))  # as the setting takes it
     return shorten(listen.endpoint(need.address).host or "0.0.0.0", 60)
 
 

@@ -122,6 +122,10 @@ class Letters(Protocol):
     def take(self, run: Run, refused: Refusal) -> None:
         """Take one, as it is now. Raises JobFailed when the job is to fail of it."""
 
+    @property
+    def lost(self) -> int:
+        """How many refused events no letter holds as they were, so far: what they were made of is all there is."""
+
 
 @dataclass(slots=True)
 class Run:
@@ -151,6 +155,11 @@ class Run:
     replay: bool = False  # of a dead letter, beside the runs of the job
     trace: TraceContext | None = None  # which trace it belongs to, if its message says so; itself a span of it
     requests: list[frames.Span] | None = None  # that it made, when that trace is sampled
+
+    @property
+    def lost(self) -> int:
+        """See Letters."""
+        return 0 if self.letters is None else self.letters.lost
 
     def refuse(self, env: Env, text: str, count: int = 1) -> None:
         """Count what a component could not do, and tell the log of the job about the first ones."""

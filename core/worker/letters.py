@@ -68,6 +68,8 @@ class Outbox:
         self._taken = 0
         self._answered = 0
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self.lost = 0
+        """How many events were refused that no letter holds as they were, though the job wants letters."""
         self._missed = 0  # dropped, and not told to the engine yet
         self._to_tell = False
         self._timer: asyncio.TimerHandle | None = None
@@ -99,9 +101,12 @@ class Outbox:
         if how.mode == "fail":
             raise errors.JobFailed(refused.reason, hint="The job has on-error: fail.")
         if clock.monotonic() < self._full_until:
+            self.lost += 1
             self._drop(1)
             return
         self._letters.append(posted := self._posted(run, refused))
+        never_event = refused.step.startswith("/input") and refused.code != letter.Code.SKIPPED  # that comes again
+        self.lost += never_event or posted.event is None or posted.truncated or posted.redacted
         self._bytes += len(posted.event or "")
         self._taken += 1
         self._begin()
@@ -192,6 +197,7 @@ class Outbox:
                 dropped, full = len(together), True
             pause = 0
             self._missed -= missed
+            self.lost += dropped
             self._metrics.letters_dropped += dropped
             if full and not self._is_full:
                 self._log("warning", "there is no room for dead letters: refused events are counted and dropped")

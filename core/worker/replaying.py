@@ -68,6 +68,11 @@ class Refused:
             self._outbox.take(run, refused)
 
     @property
+    def lost(self) -> int:
+        """Nothing: the letter that is replayed holds its event."""
+        return 0
+
+    @property
     def outcome(self) -> Outcome:
         if self.first is None:
             return Outcome(ACCEPTED)

@@ -43,6 +43,18 @@ def test_what_no_worker_allows_is_a_blocker_that_names_the_setting_and_who_may()
     )
 
 
+@pytest.mark.parametrize(
+    ("url", "value"),
+    [("http://[::ffff:192.168.1.1]/", "10.0.0.0/8,192.168.1.1"), ("http://[fd00::1]/", "10.0.0.0/8,fd00::1")],
+)
+def test_the_value_of_a_setting_keeps_what_is_open_and_is_as_the_setting_takes_it(url: str, value: str) -> None:
+    half = Openings(egress=("10.0.0.0/8",))
+    (one,) = told(candidates(a=half, b=half), output={"http-post": {"url": url}}).blockers
+    assert f"SLUICE_EGRESS_ALLOW={value})" in one.hint
+    opened = Openings(egress=tuple(value.split(",")))
+    assert told(candidates(a=opened), output={"http-post": {"url": url}}) == ([], [])
+
+
 def test_what_some_allow_is_a_warning_that_names_both() -> None:
     found = told(candidates(a=OPEN, edge1=SHUT), input=EXEC)
     (one,) = found.warnings

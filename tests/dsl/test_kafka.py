@@ -94,6 +94,8 @@ async def reading(
 class Letters:
     """Keeps what was refused."""
 
+    lost = 0
+
     def __init__(self) -> None:
         self.refused: list[Any] = []
 

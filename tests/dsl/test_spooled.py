@@ -81,8 +81,18 @@ class Firing:
             batch.settle(error)
 
 
-async def fire(source: ObjectSource) -> Firing:
-    return Firing([batch async for batch in source.batches(Run())])
+async def fire(source: ObjectSource, letters: Letters | None = None) -> Firing:
+    return Firing([batch async for batch in source.batches(Run(letters=letters))])
+
+
+class Letters:
+    """Where refused events go."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+
+    def take(self, run: Run, refused: Any) -> None:
+        raise AssertionError("nothing is refused by the source")
 
 
 @pytest.fixture
@@ -128,6 +138,30 @@ async def test_what_was_read_after_an_object_that_failed_is_read_again(source: O
     for name in second.objects:
         second.settle(name)
     assert (await fire(source)).objects == []
+
+
+async def test_what_is_all_that_is_left_of_a_refused_event_is_not_deleted(worker: Worker, spool: Spool) -> None:
+    def source(**more: Any) -> ObjectSource:
+        config = spool.source(retention={"age": "0s"}, **more)
+        opened = rig.declare("input", config).open(worker.env())
+        assert isinstance(opened, ObjectSource)
+        return opened
+
+    for name in ("bad", "good"):
+        spool.put(name)
+    letters, opened = Letters(), source()
+    first = await fire(opened, letters)
+    first.settle("good")  # refused before it: nothing yet
+    letters.lost += 1
+    first.settle("bad")
+    assert (await fire(opened, letters)).objects == []
+    assert spool.names() == ["bad"]
+    assert (await fire(source(), Letters())).objects == [], "nor after a restart"
+    assert spool.names() == ["bad"] and ["an object is kept" in text for text in worker.warnings] == [True]
+    again = source(replay={"from": "beginning", "marker": "mended"})
+    (await fire(again, Letters())).settle("bad")
+    assert (await fire(again, Letters())).objects == []
+    assert spool.names() == [], "it has come through now"
 
 
 # ---- replay

@@ -14,7 +14,7 @@ from core import errors
 from core.channel import ChannelClosed
 from core.dsl.component import Refusal, Run
 from core.dsl.language.on_error import KEEP, OnError
-from core.model.letter import Code, Posted
+from core.model.letter import MOST_EVENT_BYTES, Code, Posted
 from core.worker import letters
 from core.worker.letters import Outbox
 from core.worker.redact import Redactor
@@ -237,3 +237,26 @@ async def test_a_job_may_keep_the_context_alone_log_or_fail() -> None:
     assert not quiet.owed
     with pytest.raises(errors.JobFailed, match="no field"):
         outbox(engine, OnError.model_validate("fail")).take(Run(), refusal({}))
+
+
+async def test_it_counts_the_events_that_no_letter_holds_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(answers=[(1, 3, True)])
+    engine.open.set()
+    box = outbox(engine)
+    box.take(Run(), refusal({"n": 1}))
+    assert box.lost == 0
+    box.take(Run(), refusal({"n": "x" * MOST_EVENT_BYTES}))
+    box.take(Run(), refusal({"offset": 7}, "/input"))
+    box.take(Run(), Refusal("/input", Code.SKIPPED, "locked", {"name": "o"}))  # its reader tries it again
+    assert box.lost == 2
+    await box.answered()
+    assert box.lost == 5, "three had no room"
+    box.take(Run(), refusal({"n": 2}))
+    assert box.lost == 6, "nor had this one"
+    alone = outbox(engine, OnError.model_validate({"event": False}))
+    alone.take(Run(), refusal({"n": 1}))
+    quiet = outbox(engine, OnError.model_validate("log"))
+    quiet.take(Run(), refusal({"n": 1}))
+    assert (alone.lost, quiet.lost) == (1, 0), "who wants none loses none"
+    await alone.answered()
+    box.close()

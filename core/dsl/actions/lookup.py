@@ -44,6 +44,7 @@ class _Mark(NamedTuple):
     inode: int
     bytes: int
     modified_ns: int
+    changed_ns: int  # which nobody sets back
 
 
 class _Read(NamedTuple):
@@ -202,7 +203,7 @@ def _work(read: Callable[[], _Read | None], into: concurrent.futures.Future[_Rea
 
 
 def _mark_of(status: os.stat_result) -> _Mark:
-    return _Mark(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return _Mark(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _csv_rows(data: bytes, delim: str, needed: set[str]) -> Iterable[Row]:

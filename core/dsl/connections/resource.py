@@ -1,7 +1,8 @@
 """Addresses whose host no event chooses, and whose path none leaves: those of calls in the middle of a job.
 
 A value fills one segment of the path, or a part of a parameter: it is percent-encoded with every sign that has a
-meaning there (RFC 3986 2.2), and a segment that would be `.` or `..` refuses the event (5.2.4).
+meaning there (RFC 3986 2.2), and a segment that would be `.` or `..` refuses the event (5.2.4), as one that is missing,
+null or empty does.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ FixedHost = Annotated[templates.Text, AfterValidator(check_fixed_host), needs.UR
 
 def address(url: str, env: Env) -> templates.Render:
     """The address as a function of event and run, which raises Unsendable for values that make none."""
-    pieces = templates.pieces(url, env)
+    pieces, needed = templates.pieces(url, env), templates.pieces(url, env, required=True)
     made: list[tuple[str, templates.Render | None, str]] = []  # literal text, or a value and where it is
     before = ""
     for at, piece in enumerate(pieces):
@@ -80,11 +81,16 @@ def address(url: str, env: Env) -> templates.Render:
             place = "query"
         else:
             place = "path" if "/" in behind else "host"
-        made.append(("", piece, place))
+        must = needed[at]
+        made.append(("", piece if place in ("begin", "query") or isinstance(must, str) else must, place))
         before += "x"
 
     def render(event: Event, run: Run) -> str:
-        filled = "".join([text if value is None else _encoded(value(event, run), place) for text, value, place in made])
+        try:
+            parts = [text if value is None else _encoded(value(event, run), place) for text, value, place in made]
+        except templates.NoValue as error:
+            raise Unsendable(f"{error}, which makes another address", Code.EMPTY_PLACEHOLDER) from error
+        filled = "".join(parts)
         if len(filled) > MOST_URL_CHARACTERS:
             raise Unsendable(f"the address has more than {MOST_URL_CHARACTERS} characters")
         if not {".", ".."}.isdisjoint(filled.partition("?")[0].split("/")):
@@ -102,6 +108,4 @@ _SAFE = {"path": "", "query": "", "host": ":[]"}
 def _encoded(value: str, place: str) -> str:
     if place == "begin":  # the beginning of the address, which is the operator's
         return value
-    if not value and place != "query":
-        raise Unsendable("a value of the address is empty, which makes another address", Code.EMPTY_PLACEHOLDER)
     return quote(value, safe=_SAFE[place])

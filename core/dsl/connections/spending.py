@@ -35,7 +35,8 @@ class Prices(Config):
 
 
 class Budget(Config):
-    """How much may be used up. No call is made when it is; those in flight then come to their end."""
+    """How much may be used up. No call is made when it is; those in flight then come to their end. A server that does
+    not tell what an answer took stops the job, which is not restarted."""
 
     tokens: int | None = Field(default=None, ge=1)
     """So many tokens, read and written."""
@@ -136,10 +137,10 @@ class Spending:
             )
 
     async def add(self, usage: Usage | None, run: Run, acting: str) -> int:
-        """After a call; what it has cost, in millionths. Raises JobFailed when a budget cannot be kept."""
+        """After a call; what it has cost, in millionths. Raises JobAborted when a budget cannot be kept."""
         if usage is None:
             if self._budget is not None:
-                raise JobFailed(
+                raise JobAborted(  # the next try would be paid for as well
                     "infer: the server does not tell how many tokens it used, so the budget cannot be kept",
                     hint="Use a server that answers with usage, or leave budget out.",
                 )

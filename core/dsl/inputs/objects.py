@@ -9,6 +9,7 @@ import hashlib
 import math
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from functools import partial
 from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import re2
@@ -126,6 +127,10 @@ class ObjectInput(lines.LinesInput):
         return ObjectSource(self, self.opener(env), env)
 
 
+Settle = Callable[[BaseException | None], None]
+Whole = Callable[[str, bool], None]
+
+
 class _Candidate(NamedTuple):
     """An object that is to be read."""
 
@@ -141,24 +146,28 @@ class _Taking:
     `taken` is what all firings have taken.
     """
 
-    def __init__(self, taken: set[str], marks: set[str], remember: Callable[[str], None]) -> None:
+    def __init__(self, taken: set[str], marks: set[str], remember: Callable[[str], None], whole: Whole) -> None:
+        """`whole` hears of each object that is settled whether all of it is the output's or a letter's."""
         taken |= marks
         self._taken = taken
         self._unread = set(marks)
         self._accepted: set[str] = set()  # and waits for what was read before it
         self._remember = remember
+        self._whole = whole
         self._settled = memory.Settled[str](self._reach)
 
-    def expect(self) -> Callable[[BaseException | None], None]:
+    def expect(self) -> Settle:
         """The settle of a batch within an object."""
         return self._settled.expect("")
 
-    def expect_end(self, mark: str) -> Callable[[BaseException | None], None]:
-        """The settle of the last batch of an object."""
+    def expect_end(self, mark: str, lost: int, run: Run) -> Settle:
+        """The settle of the last batch of an object; `lost` is what the run had lost when it was begun."""
         self._unread.discard(mark)
         settled = self._settled.expect(mark)
 
         def settle(error: BaseException | None) -> None:
+            if error is None:
+                self._whole(mark, run.lost == lost)
             self._accepted.add(mark)
             settled(error)
             if self._settled.broken:
@@ -193,6 +202,7 @@ class ObjectSource:
         self._time_of = _time_of(config.timestamp_mode)
         self._stamps = _stamps(config)
         self._fingerprints: memory.Fingerprints | None = None
+        self._kept: memory.Fingerprints | None = None  # of what was read, and is all there is of a refused event
         self._listing = asyncio.Lock()  # one firing at a time looks for what is new
         self._told_nothing = False
         self._taken: set[str] = set()  # fingerprints of what a firing reads, or is not remembered yet
@@ -208,6 +218,7 @@ class ObjectSource:
             self._fingerprints = memory.Fingerprints(
                 self._env.state_dir / "fingerprints", config.maximum_fingerprint_age, _now()
             )
+            self._kept = memory.Fingerprints(self._env.state_dir / "kept", None, _now())
             self._rewind = ObjectRewind(config.replay, self._env.state_dir, _now())
         store = self._open(run)
         if self._store is not None and self._store is not store:
@@ -216,18 +227,19 @@ class ObjectSource:
         try:
             async with self._listing:
                 candidates = self._unread(await self._candidates(store, run))
-                taking = _Taking(self._taken, {one.mark for one in candidates}, self._remember)
+                taking = _Taking(self._taken, {one.mark for one in candidates}, self._remember, self._note_whole)
         except file_access.NotThere:
             if config.trigger is None:
                 raise
             return  # whoever writes there has not begun; the next firing looks again
         try:
             for at, one, mark in candidates:
+                lost = run.lost
                 if config.mode == "list-objects":
-                    yield Batch([_listing(one, at)], taking.expect_end(mark), True)
+                    yield Batch([_listing(one, at)], taking.expect_end(mark, lost, run), True)
                     continue
                 try:
-                    async for batch in self._read(store, one, mark, taking, run):
+                    async for batch in self._read(store, one, partial(taking.expect_end, mark, lost, run), taking, run):
                         yield batch
                 except StoreFault:
                     raise
@@ -270,7 +282,7 @@ class ObjectSource:
             present.add(mark)
             read = mark in marks or at < skip_before
             if sweeping is not None:
-                sweeping.append(spooled.Seen(one, mark, at, read))
+                sweeping.append(spooled.Seen(one, mark, at, read and (self._kept is None or mark not in self._kept)))
             return not read
 
         if config.mode == "download-objects":
@@ -285,6 +297,8 @@ class ObjectSource:
         self._tell_nothing(there)
         if marks is not None:
             marks.keep_only(present)
+        if self._kept is not None:
+            self._kept.keep_only(present)
         if sweeping is not None:
             await self._sweep(store, sweeping, run)
         ordered = [_Candidate(self._time_of(one) or 0.0, one, _mark(one)) for one in found]
@@ -331,7 +345,9 @@ class ObjectSource:
             return False
         return not any(pattern.search(name) for pattern in self._exclude)
 
-    async def _read(self, store: Store, one: Object, mark: str, taking: _Taking, run: Run) -> AsyncIterator[Batch]:
+    async def _read(
+        self, store: Store, one: Object, end: Callable[[], Settle], taking: _Taking, run: Run
+    ) -> AsyncIterator[Batch]:
         config, env = self._config, self._env
         limit, where = env.limits.max_line_bytes, f"{config.name}: {shorten(one.name)}"
         what = {"name": one.name}
@@ -350,7 +366,7 @@ class ObjectSource:
                         run.skip(env, f"{where} is empty", _listing(one, 0.0), Code.UNREADABLE)
                 else:
                     events = lines.from_text(bytes(data), config.json_, True, env, run, where)
-                yield Batch(self._stamped(events, one, run), taking.expect_end(mark), True)
+                yield Batch(self._stamped(events, one, run), end(), True)
                 return
             splitter = lines.Splitter(limit, where, long)
             async for chunk in chunks:
@@ -359,7 +375,7 @@ class ObjectSource:
                     yield Batch(self._stamped(events, one, run), taking.expect())
             # The end is a batch of its own, empty or not: it carries the end of the document and the fingerprint.
             events = lines.from_lines(splitter.end(), config.json_, env, run, where)
-            yield Batch(self._stamped(events, one, run), taking.expect_end(mark), True)
+            yield Batch(self._stamped(events, one, run), end(), True)
 
     def _stamped(self, events: list[Event], one: Object, run: Run) -> list[Event]:
         for put, value_of in self._stamps:
@@ -370,6 +386,20 @@ class ObjectSource:
                 except ValueError as error:
                     run.refuse(self._env, f"{self._config.name}: {error}")
         return events
+
+    def _note_whole(self, mark: str, whole: bool) -> None:
+        """Keep retention away from an object of which something was refused that no letter holds as it was."""
+        if self._kept is None or self._sweeper is None or whole == (mark not in self._kept):
+            return
+        if whole:
+            self._kept.forget([mark])  # it was read once more, and came through
+            return
+        self._kept.add([mark], _now())
+        self._env.log(
+            "warning",
+            f"{self._config.name}: an object is kept, whatever retention says: of it, or of what was read together with"
+            " it, an event was refused that no dead letter holds as it was",
+        )
 
     def _remember(self, mark: str) -> None:
         if self._fingerprints is not None:

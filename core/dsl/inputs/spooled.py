@@ -19,7 +19,9 @@ SWEEP_SECONDS = 2.0  # between two looks at what may be deleted, and between two
 
 
 class Retention(Config):
-    """Delete objects that have been read, when one of the bounds says so; without a bound nothing is deleted."""
+    """Delete objects that have been read, when one of the bounds says so; without a bound nothing is deleted. What is
+    all there is of a refused event (its dead letter was cut, has no event or found no room) is kept, until it was read
+    once more and came through."""
 
     age: Duration | None = None
     """Delete objects that were last modified longer ago; `0s` deletes what was read."""

@@ -417,17 +417,17 @@ def template(text: str, env: Env, warn: Warn | None = None, *, required: bool = 
     return made
 
 
-def pieces(text: str, env: Env, warn: Warn | None = None) -> list[str | Render]:
+def pieces(text: str, env: Env, warn: Warn | None = None, *, required: bool = False) -> list[str | Render]:
     """The parts of a template one by one, for a text in which a value has to be encoded by its place.
 
-    Raises like `template`.
+    Raises like `template`; so do the functions.
     """
     return [
         part
         if isinstance(part, str)
         else _constant_text(part, env)
         if isinstance(part, Constant)
-        else _lambda(env, warn, functools.partial(_emit_lookup, part))
+        else _lambda(env, warn, functools.partial(_emit_lookup, part, required=required))
         for part in parse(text)
     ]
 
