@@ -75,7 +75,8 @@ def _event(event: Mapping[str, Any], job: str) -> str:
         case "dispatched":
             return f"its message was handed to the bus for job {job or '(unknown)'}"
         case "redelivered":
-            return f"the worker that had the message died; it was delivered again (attempt {event.get('attempt', '?')})"
+            again = f"its message was delivered again (attempt {event.get('attempt', '?')})"
+            return f"its worker or the engine went away before an end of the run was known, so {again}"
         case "run_failed":
             return f"the run of the job failed: {event.get('reason', '')}"
         case "response_refused":

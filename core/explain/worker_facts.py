@@ -8,10 +8,11 @@ from typing import Any
 from core import clock
 from core.explain import conditions, workers
 from core.explain.chain import Cause
+from core.fleet.connection import EXTERNAL
 from core.fleet.fleet import Fleet
 from core.model.condition import Kind, Subject
 from core.model.principal import Caller
-from core.store import audit, deaths
+from core.store import audit, deaths, enrolment
 from core.store import conditions as table
 from core.store.database import Database
 
@@ -26,6 +27,7 @@ async def find(database: Database, fleet: Fleet, caller: Caller, row: Mapping[st
     ]
     deeds = await database.read(audit.about, caller.tenant, name, 1) if row["drained"] else []
     outages = await database.read(lambda db: table.outages(db, caller.tenant, since_ns, worker=name))
+    credential = await database.read(enrolment.newest, name) if row["kind"] == EXTERNAL else None
     return workers.Facts(
         row,
         fleet.conditions.of(subject),
@@ -36,4 +38,5 @@ async def find(database: Database, fleet: Fleet, caller: Caller, row: Mapping[st
         [Cause(f"{one.username} called {one.operation} through {one.surface}", one.id) for one in deeds],
         caller.allow_write and caller.administers_all,
         now_ns,
+        None if credential is None else credential.state,
     )

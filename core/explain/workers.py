@@ -12,6 +12,7 @@ from core.explain.chain import Call, Cause, Explanation
 from core.explain.conditions import Down
 from core.fleet.connection import EXTERNAL
 from core.model.condition import Condition, Health
+from core.model.enrolment import EnrolmentState
 from core.model.states import WorkerState, WorkloadState
 from core.model.workload import WorkloadView, parse
 from core.store.conditions import TransitionRow
@@ -38,11 +39,19 @@ class Facts:
     deeds: Sequence[Cause]  # who drained it
     may_operate: bool  # whether the caller may change workers
     now_ns: int
+    credential: EnrolmentState | None = None  # of one of another machine: that of its name
+
+    @property
+    def suspended(self) -> bool:
+        return self.credential is EnrolmentState.SUSPENDED and not _present(self)
 
 
 def explain(facts: Facts) -> Explanation:
     row, name = facts.row, facts.row["name"]
-    causes = [*facts.deeds, *(_move(one) for one in facts.moves[:SHOWN_MOVES])]
+    causes = [*facts.deeds]
+    if facts.suspended:
+        causes.append(Cause("its credential was shown from two places, so there may be a copy of it: it is suspended"))
+    causes += [*(_move(one) for one in facts.moves[:SHOWN_MOVES])]
     causes += [one.to_cause(facts.now_ns) for one in facts.down]
     for death in facts.deaths[-SHOWN_DEATHS:]:
         causes.append(Cause(f"it ended while {death.job} was at work: {death.cause}", death.at_ns))
@@ -87,6 +96,9 @@ def _summary(facts: Facts, runs: int) -> str:
         text += f" {sum(len(one.workloads) for one in lasting)} are down because of it."
     if _present(facts):
         return text
+    if facts.suspended:
+        return text + " Its credential is suspended, since there may be a copy of it: nobody joins with it until it is"
+        " approved, on the right machine, or revoked."
     if row["kind"] == EXTERNAL:
         return text + " It comes back when 'sluice worker' runs on its machine again."
     return text + " Its engine starts it again by itself."
@@ -104,7 +116,13 @@ def _next(facts: Facts, barred: Sequence[WorkloadView]) -> list[Call]:
     if managed:
         arguments = {"name": managed, "dry_run": True}
         calls.append(Call("deployment_reconcile", arguments, "see what would move to another worker"))
-    if away and facts.row["kind"] == EXTERNAL and facts.may_operate:
+    if facts.suspended and facts.may_operate:
+        calls.append(Call("worker_credential_list", {"state": facts.credential}, "see what is known of it"))
+        calls.append(
+            Call("worker_approve", {"name": name}, "let it join, once it is sure which machine is the right one")
+        )
+        calls.append(Call("worker_revoke", {"name": name}, "end it for good, if a copy is in other hands"))
+    elif away and facts.row["kind"] == EXTERNAL and facts.may_operate:
         calls.append(Call("worker_remove", {"name": name}, "forget it, once it has gone for good"))
     if not away or not calls:
         calls.append(Call("worker_get", {"name": name}, "see its memory, its loop lag and its jobs"))

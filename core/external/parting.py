@@ -25,7 +25,7 @@ CONNECTIONS = "$SYS.REQ.SERVER.PING.CONNZ"  # each server of a cluster answers
 KICK = "$SYS.REQ.SERVER.{}.KICK"
 PAGE = 1024  # connections in one answer, which is what a server gives at most
 ANSWER_SECONDS = 2.0
-PART_SECONDS = 3.0  # in which who is shut out may ask why before its connections end
+PART_SECONDS = 10.0  # in which who is shut out may ask why, also on a busy machine, before its connections end
 RETRY_SECONDS = 2.0
 
 

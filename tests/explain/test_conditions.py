@@ -10,6 +10,7 @@ import pytest
 from core.explain import conditions, deployments, jobs, workers
 from core.explain.chain import Cause, Explanation
 from core.model.condition import Condition, Health
+from core.model.enrolment import EnrolmentState
 from core.store.conditions import OutageRow, TransitionRow
 from core.store.deaths import DeathRow
 from tests.explain.test_chain import NOW, RUNNING, SECOND, check, deployment
@@ -93,6 +94,11 @@ DOWN = Condition(Health.DOWN, NOW, "it fell silent or died")
             "when 'sluice worker' runs on its machine again",
         ),
         ({"row": LOST, "workloads": []}, ["worker_get"], "Its engine starts it again by itself"),
+        (
+            {"row": {**LOST, "kind": "external"}, "credential": EnrolmentState.SUSPENDED},
+            ["deployment_reconcile", "worker_credential_list", "worker_approve", "worker_revoke"],
+            "Its credential is suspended, since there may be a copy of it",
+        ),
         ({"workloads": [dataclasses.replace(RUNNING, state="quarantined")]}, ["job_get", "worker_get"], "0 workloads"),
     ],
 )

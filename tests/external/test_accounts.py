@@ -17,7 +17,7 @@ from nats.errors import Error
 
 from core import errors
 from core.engine import Engine
-from core.external import accounts, assertion, callout, credential, identity, nats, ways
+from core.external import accounts, assertion, callout, credential, identity, nats, parting, ways
 from core.external.assertion import Claim
 from core.external.enrolment import Enrolment
 from mcp_server.cli import checkup
@@ -53,6 +53,11 @@ async def engine_at(home: Path, bus: server.Server) -> AsyncIterator[Engine]:
         await waiting.until(lambda: broker.connected and broker.asked)
         await rig.admit(engine)
         yield engine
+
+
+@pytest.fixture(autouse=True)
+def parts_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parting, "PART_SECONDS", 2.0)
 
 
 @asynccontextmanager

@@ -429,6 +429,9 @@ async def test_a_credential_that_is_used_in_two_places_is_suspended(
                 await second.says("is suspended")
             (row,) = (await engine.call("worker_credential_list", {}, ADMIN))["items"]
             assert row["state"] == "suspended"
+            told = await engine.call("explain", {"kind": "worker", "id": "edge-1"}, ADMIN)
+            assert "Its credential is suspended" in told["summary"]
+            assert "worker_approve" in [call["call"] for call in told["next"]]
             await engine.call("worker_approve", {"name": "edge-1"}, ADMIN)
             await rig.online(engine)
         async with rig.machine(tmp_path / "one", bus.url, key):
