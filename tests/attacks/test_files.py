@@ -115,7 +115,7 @@ async def serving(place: Path, *flags: str, cwd: Path) -> AsyncIterator[tuple[st
             lines = [line for line in waiting.lines(log) if line.startswith(stage.LISTENS)]
             return lines[0].split()[3] if lines else ""
 
-        url = await waiting.until(address)
+        url = await waiting.until(address, seconds=2 * waiting.SECONDS)
         yield url, (place / "home" / "admin.token").read_text().strip()
     finally:
         with anyio.CancelScope(shield=True):

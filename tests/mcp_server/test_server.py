@@ -373,7 +373,7 @@ async def test_a_long_call_reports_progress() -> None:
 
     async with bench.client("legacy") as client:
         result = await client.call_tool(
-            "deployment_apply", {"plan_id": "p", "wait_seconds": 0.2}, progress_callback=on_progress
+            "deployment_apply", {"plan_id": "p", "wait_seconds": 1.0}, progress_callback=on_progress
         )
     assert result.structured_content["state"] == "running"
     assert beats == sorted(set(beats))
