@@ -319,7 +319,7 @@ async def test_only_what_is_accepted_with_all_before_it_is_committed(
 async def test_a_reader_is_behind_while_there_is_something_that_it_may_read(
     worker: Worker, real: list[str], topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_input, "MOST_RECORDS", 1)  # four are fetched at once
+    monkeypatch.setattr(kafka_input, "MOST_RECORDS", 1)  # two are fetched at once
     monkeypatch.setattr(kafka_input, "POLL_SECONDS", 0.1)
 
     def in_a_transaction() -> None:

@@ -11,7 +11,7 @@ MOST = 500
 
 
 @given(st.floats(1e-5, 10))
-def test_it_comes_to_what_is_worked_off_in_half_a_second(seconds_each: float) -> None:
+def test_it_comes_to_what_is_worked_off_in_two_seconds(seconds_each: float) -> None:
     pace = Pace(MOST)
     for _ in range(20):
         pace.took(pace.size, pace.size * seconds_each)

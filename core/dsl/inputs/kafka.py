@@ -219,7 +219,7 @@ class KafkaSource:
             return []
         if self._polling is None:  # it is never cancelled but at the end: aiokafka counts who waits
             self._polling = asyncio.create_task(
-                self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=4 * self._pace.size)
+                self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=2 * self._pace.size)
             )
         await asyncio.wait({self._polling}, timeout=POLL_SECONDS)
         if not self._polling.done():  # while partitions are being handed out

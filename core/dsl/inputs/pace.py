@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 FIRST = 16
-QUICK_SECONDS = 0.1
-SLOW_SECONDS = 0.5
+QUICK_SECONDS = 0.5
+SLOW_SECONDS = 2.0
 
 
 class Pace:
