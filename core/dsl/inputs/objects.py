@@ -22,6 +22,7 @@ from core.dsl.events.select import Selector
 from core.dsl.files import memory, preprocess
 from core.dsl.inputs import groups, lines, spooled
 from core.dsl.inputs.rewind import ObjectRewind, Replay
+from core.dsl.inputs.taking import Settle, Taking
 from core.dsl.language.duration import Duration
 from core.dsl.stores import Object, Opener, Store, StoreFault
 from core.errors import Forbidden, JobFailed, shorten
@@ -127,66 +128,12 @@ class ObjectInput(lines.LinesInput):
         return ObjectSource(self, self.opener(env), env)
 
 
-Settle = Callable[[BaseException | None], None]
-Whole = Callable[[str, bool], None]
-
-
 class _Candidate(NamedTuple):
     """An object that is to be read."""
 
     at: float  # seconds since the epoch, by timestamp-mode
     one: Object
     mark: str  # its fingerprint
-
-
-class _Taking:
-    """The objects that one firing has begun, which none of those that overlap with it reads.
-
-    Each is taken until it is remembered, which follows the order of reading, or until it is known that it will not be.
-    `taken` is what all firings have taken.
-    """
-
-    def __init__(self, taken: set[str], marks: set[str], remember: Callable[[str], None], whole: Whole) -> None:
-        """`whole` hears of each object that is settled whether all of it is the output's or a letter's."""
-        taken |= marks
-        self._taken = taken
-        self._unread = set(marks)
-        self._accepted: set[str] = set()  # and waits for what was read before it
-        self._remember = remember
-        self._whole = whole
-        self._settled = memory.Settled[str](self._reach)
-
-    def expect(self) -> Settle:
-        """The settle of a batch within an object."""
-        return self._settled.expect("")
-
-    def expect_end(self, mark: str, lost: int, run: Run) -> Settle:
-        """The settle of the last batch of an object; `lost` is what the run had lost when it was begun."""
-        self._unread.discard(mark)
-        settled = self._settled.expect(mark)
-
-        def settle(error: BaseException | None) -> None:
-            if error is None:
-                self._whole(mark, run.lost == lost)
-            self._accepted.add(mark)
-            settled(error)
-            if self._settled.broken:
-                self._free(self._accepted)
-
-        return settle
-
-    def end(self) -> None:
-        """Nothing more is read."""
-        self._free(self._unread)
-
-    def _reach(self, mark: str) -> None:
-        if mark:
-            self._remember(mark)
-            self._free({mark})
-
-    def _free(self, marks: set[str]) -> None:
-        self._taken -= marks
-        self._accepted -= marks
 
 
 class ObjectSource:
@@ -227,7 +174,7 @@ class ObjectSource:
         try:
             async with self._listing:
                 candidates = self._unread(await self._candidates(store, run))
-                taking = _Taking(self._taken, {one.mark for one in candidates}, self._remember, self._note_whole)
+                taking = Taking(self._taken, {one.mark for one in candidates}, self._remember, self._note_whole)
         except file_access.NotThere:
             if config.trigger is None:
                 raise
@@ -346,7 +293,7 @@ class ObjectSource:
         return not any(pattern.search(name) for pattern in self._exclude)
 
     async def _read(
-        self, store: Store, one: Object, end: Callable[[], Settle], taking: _Taking, run: Run
+        self, store: Store, one: Object, end: Callable[[], Settle], taking: Taking, run: Run
     ) -> AsyncIterator[Batch]:
         config, env = self._config, self._env
         limit, where = env.limits.max_line_bytes, f"{config.name}: {shorten(one.name)}"
