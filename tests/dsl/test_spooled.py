@@ -157,7 +157,7 @@ async def test_what_is_all_that_is_left_of_a_refused_event_is_not_deleted(worker
     assert (await fire(opened, letters)).objects == []
     assert spool.names() == ["bad"]
     assert (await fire(source(), Letters())).objects == [], "nor after a restart"
-    assert spool.names() == ["bad"] and ["an object is kept" in text for text in worker.warnings] == [True]
+    assert spool.names() == ["bad"] and ["c/bad is kept" in text for text in worker.warnings] == [True]
     again = source(replay={"from": "beginning", "marker": "mended"})
     (await fire(again, Letters())).settle("bad")
     assert (await fire(again, Letters())).objects == []

@@ -174,19 +174,19 @@ class ObjectSource:
         try:
             async with self._listing:
                 candidates = self._unread(await self._candidates(store, run))
-                taking = Taking(self._taken, {one.mark for one in candidates}, self._remember, self._note_whole)
+                taking = Taking(self._taken, {one.mark for one in candidates}, self._remember)
         except file_access.NotThere:
             if config.trigger is None:
                 raise
             return  # whoever writes there has not begun; the next firing looks again
         try:
             for at, one, mark in candidates:
-                lost = run.lost
+                end = partial(taking.expect_end, mark, partial(self._look_for_losses, one, mark, run, run.lost))
                 if config.mode == "list-objects":
-                    yield Batch([_listing(one, at)], taking.expect_end(mark, lost, run), True)
+                    yield Batch([_listing(one, at)], end(), True)
                     continue
                 try:
-                    async for batch in self._read(store, one, partial(taking.expect_end, mark, lost, run), taking, run):
+                    async for batch in self._read(store, one, end, taking, run):
                         yield batch
                 except StoreFault:
                     raise
@@ -334,19 +334,21 @@ class ObjectSource:
                     run.refuse(self._env, f"{self._config.name}: {error}")
         return events
 
-    def _note_whole(self, mark: str, whole: bool) -> None:
-        """Keep retention away from an object of which something was refused that no letter holds as it was."""
-        if self._kept is None or self._sweeper is None or whole == (mark not in self._kept):
+    def _look_for_losses(self, one: Object, mark: str, run: Run, before: int) -> None:
+        """Keep retention away from an object of which something was refused that no letter holds as it was. `before` is
+        what the run had lost when it was begun."""
+        if self._kept is None or self._sweeper is None:
             return
-        if whole:
-            self._kept.forget([mark])  # it was read once more, and came through
-            return
-        self._kept.add([mark], _now())
-        self._env.log(
-            "warning",
-            f"{self._config.name}: an object is kept, whatever retention says: of it, or of what was read together with"
-            " it, an event was refused that no dead letter holds as it was",
-        )
+        if run.lost == before:
+            if mark in self._kept:
+                self._kept.forget([mark])  # it was read once more, and came through
+        elif mark not in self._kept:
+            self._kept.add([mark], _now())
+            self._env.log(
+                "warning",
+                f"{self._config.name}: {shorten(one.name)} is kept, whatever retention says: of it, or of what was read"
+                " together with it, an event was refused that no dead letter holds as it was",
+            )
 
     def _remember(self, mark: str) -> None:
         if self._fingerprints is not None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from core.dsl.component import Run
 from core.dsl.files import memory
 
 Settle = Callable[[BaseException | None], None]
-Whole = Callable[[str, bool], None]
 
 
 class Taking:
@@ -18,28 +16,26 @@ class Taking:
     `taken` is what all firings have taken.
     """
 
-    def __init__(self, taken: set[str], marks: set[str], remember: Callable[[str], None], whole: Whole) -> None:
-        """`whole` hears of each object that is settled whether all of it is the output's or a letter's."""
+    def __init__(self, taken: set[str], marks: set[str], remember: Callable[[str], None]) -> None:
         taken |= marks
         self._taken = taken
         self._unread = set(marks)
         self._accepted: set[str] = set()  # and waits for what was read before it
         self._remember = remember
-        self._whole = whole
         self._settled = memory.Settled[str](self._reach)
 
     def expect(self) -> Settle:
         """The settle of a batch within an object."""
         return self._settled.expect("")
 
-    def expect_end(self, mark: str, lost: int, run: Run) -> Settle:
-        """The settle of the last batch of an object; `lost` is what the run had lost when it was begun."""
+    def expect_end(self, mark: str, accepted: Callable[[], None]) -> Settle:
+        """The settle of the last batch of an object; `accepted` is called before the object is remembered."""
         self._unread.discard(mark)
         settled = self._settled.expect(mark)
 
         def settle(error: BaseException | None) -> None:
             if error is None:
-                self._whole(mark, run.lost == lost)
+                accepted()
             self._accepted.add(mark)
             settled(error)
             if self._settled.broken:
