@@ -51,7 +51,7 @@ def explain(facts: Facts) -> Explanation:
     causes = [*facts.deeds]
     if facts.suspended:
         causes.append(Cause("its credential was shown from two places, so there may be a copy of it: it is suspended"))
-    causes += [*(_move(one) for one in facts.moves[:SHOWN_MOVES])]
+    causes += [_move(one) for one in facts.moves[:SHOWN_MOVES]]
     causes += [one.to_cause(facts.now_ns) for one in facts.down]
     for death in facts.deaths[-SHOWN_DEATHS:]:
         causes.append(Cause(f"it ended while {death.job} was at work: {death.cause}", death.at_ns))

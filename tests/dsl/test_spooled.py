@@ -164,6 +164,19 @@ async def test_what_is_all_that_is_left_of_a_refused_event_is_not_deleted(worker
     assert spool.names() == [], "it has come through now"
 
 
+async def test_what_was_lost_before_there_was_retention_is_not_deleted_either(worker: Worker, spool: Spool) -> None:
+    spool.put("bad")
+    letters = Letters()
+    source = rig.declare("input", spool.source()).open(worker.env())
+    first = await fire(source, letters)
+    letters.lost += 1
+    first.settle("bad")
+    assert not worker.warnings, "nobody would delete it"
+    source = rig.declare("input", spool.source(retention={"age": "0s"})).open(worker.env())
+    assert (await fire(source, letters)).objects == []
+    assert spool.names() == ["bad"]
+
+
 # ---- replay
 
 

@@ -66,14 +66,9 @@ FixedHost = Annotated[templates.Text, AfterValidator(check_fixed_host), needs.UR
 
 def address(url: str, env: Env) -> templates.Render:
     """The address as a function of event and run, which raises Unsendable for values that make none."""
-    pieces, needed = templates.pieces(url, env), templates.pieces(url, env, required=True)
     made: list[tuple[str, templates.Render | None, str]] = []  # literal text, or a value and where it is
     before = ""
-    for at, piece in enumerate(pieces):
-        if isinstance(piece, str):
-            made.append((piece, None, ""))
-            before += piece
-            continue
+    for at, part in enumerate(templates.parse(url)):
         behind = before.partition("://")[2 if "://" in before else 0]
         if at == 0:
             place = "begin"
@@ -81,9 +76,9 @@ def address(url: str, env: Env) -> templates.Render:
             place = "query"
         else:
             place = "path" if "/" in behind else "host"
-        must = needed[at]
-        made.append(("", piece if place in ("begin", "query") or isinstance(must, str) else must, place))
-        before += "x"
+        piece = templates.piece(part, env, required=place in ("path", "host"))
+        made.append((piece, None, "") if isinstance(piece, str) else ("", piece, place))
+        before += piece if isinstance(piece, str) else "x"
 
     def render(event: Event, run: Run) -> str:
         try:

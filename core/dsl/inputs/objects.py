@@ -335,20 +335,21 @@ class ObjectSource:
         return events
 
     def _look_for_losses(self, one: Object, mark: str, run: Run, before: int) -> None:
-        """Keep retention away from an object of which something was refused that no letter holds as it was. `before` is
-        what the run had lost when it was begun."""
-        if self._kept is None or self._sweeper is None:
+        """Keep retention away from an object of which something was refused that no letter holds as it was, also the
+        retention that is asked for later. `before` is what the run had lost when it was begun."""
+        if self._kept is None:
             return
         if run.lost == before:
             if mark in self._kept:
                 self._kept.forget([mark])  # it was read once more, and came through
         elif mark not in self._kept:
             self._kept.add([mark], _now())
-            self._env.log(
-                "warning",
-                f"{self._config.name}: {shorten(one.name)} is kept, whatever retention says: of it, or of what was read"
-                " together with it, an event was refused that no dead letter holds as it was",
-            )
+            if self._sweeper is not None:
+                self._env.log(
+                    "warning",
+                    f"{self._config.name}: {shorten(one.name)} is kept, whatever retention says: of it, or of what was"
+                    " read together with it, an event was refused that no dead letter holds as it was",
+                )
 
     def _remember(self, mark: str) -> None:
         if self._fingerprints is not None:

@@ -417,19 +417,22 @@ def template(text: str, env: Env, warn: Warn | None = None, *, required: bool = 
     return made
 
 
-def pieces(text: str, env: Env, warn: Warn | None = None, *, required: bool = False) -> list[str | Render]:
+def pieces(text: str, env: Env, warn: Warn | None = None) -> list[str | Render]:
     """The parts of a template one by one, for a text in which a value has to be encoded by its place.
 
-    Raises like `template`; so do the functions.
+    Raises like `template`.
     """
-    return [
-        part
-        if isinstance(part, str)
-        else _constant_text(part, env)
-        if isinstance(part, Constant)
-        else _lambda(env, warn, functools.partial(_emit_lookup, part, required=required))
-        for part in parse(text)
-    ]
+    return [piece(part, env, warn) for part in parse(text)]
+
+
+def piece(part: Part, env: Env, warn: Warn | None = None, *, required: bool = False) -> str | Render:
+    """One part of a template, as `parse` gives it. Raises like `template`, and so does the function."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Constant):
+        return _constant_text(part, env)
+    made: Render = _lambda(env, warn, functools.partial(_emit_lookup, part, required=required))
+    return made
 
 
 def structure(value: Any, env: Env, warn: Warn | None = None, *, required: bool = False) -> Callable[[Event, Run], Any]:
