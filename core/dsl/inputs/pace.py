@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-FIRST = 16
-QUICK_SECONDS = 0.5
-SLOW_SECONDS = 2.0
+FIRST = 64
+MOST_SECONDS = 2.0
 
 
 class Pace:
@@ -19,8 +18,11 @@ class Pace:
         self.size = min(FIRST, most)
 
     def took(self, records: int, seconds: float) -> None:
-        """The job has taken so many records, and so long until it asked for more."""
-        if seconds > SLOW_SECONDS:
-            self.size = max(1, min(self.size, int(records * SLOW_SECONDS / seconds)))
-        elif seconds < QUICK_SECONDS and records >= self.size:
-            self.size = min(self._most, 2 * self.size)
+        """The job has taken so many records, and so long until it asked for more.
+
+        It is tried again and again whether more take no longer, as of an action that sends many with one call.
+        """
+        if seconds > MOST_SECONDS:
+            self.size = max(1, min(self.size, int(records * MOST_SECONDS / seconds)))
+        elif records >= self.size:
+            self.size = min(self._most, self.size + self.size // 2 + 1)
