@@ -18,3 +18,9 @@ def test_several_come_with_the_nearest_first() -> None:
 def test_among_many_only_alike_beginnings_are_compared() -> None:
     many = [f"job-{number:04}" for number in range(near.MANY)]
     assert near.nearest("ob-0007", [*many, "ob-0008"]) == ["ob-0008"]
+
+
+def test_the_opposite_is_near_by_its_letters_alone_and_never_meant() -> None:
+    assert near.nearest("output-field", ["input-field", "response"]) == []
+    assert near.nearest("output-field", ["input-field", "output-fields"]) == ["output-fields"]
+    assert near.nearest("max-bytes", ["min-bytes"]) == [] and near.nearest("max-byte", ["max-bytes"]) == ["max-bytes"]

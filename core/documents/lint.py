@@ -55,8 +55,7 @@ def problems_of(
         location, pattern = fault["loc"], None
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
-            allowed = keys_at(model, location[:-1])
-            meant = suggest(str(location[-1]), allowed) if len(found) < SUGGESTED else ""
+            meant = _meant(model, location) if len(found) < SUGGESTED else ""
             message = f"unknown key {errors.shorten(str(location[-1]), 60)!r}{meant}"
         elif fault["type"] == "missing":
             message = f"the key {location[-1]!r} is missing"
@@ -142,8 +141,20 @@ def _field(model: Any, key: str | int) -> Any:
     return next((field for name, field in fields.items() if key in (name, field.alias)), None)
 
 
+def _meant(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> str:
+    """What to write instead of an unknown key: as the model there says it, or the nearest of its keys."""
+    key, above = str(location[-1]), _model_at(model, location[:-1])
+    instead: str | None = getattr(above, "elsewhere", {}).get(key)
+    return f"; write {instead}" if instead else suggest(key, keys_at(model, location[:-1]))
+
+
 def keys_at(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """The keys that a model allows at a place, as far as plain nesting of models leads there."""
+    above = _model_at(model, location)
+    return [field.alias or name for name, field in above.model_fields.items()] if above is not None else []
+
+
+def _model_at(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) -> type[pydantic.BaseModel] | None:
     present: Any = model
     named = False  # the next part is a name that the document chose
     for part in location:
@@ -154,10 +165,10 @@ def keys_at(model: type[pydantic.BaseModel], location: tuple[str | int, ...]) ->
             continue
         field = _field(present, part)
         if field is None:
-            return []
+            return None
         named = typing.get_origin(field.annotation) is dict
         present = _model_in(field.annotation)
-    return [f.alias or name for name, f in present.model_fields.items()] if _is_model(present) else []
+    return present if _is_model(present) else None
 
 
 def _is_model(annotation: Any) -> bool:

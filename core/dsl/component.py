@@ -52,6 +52,7 @@ class Config(Described, BaseModel):
 
     scalar: ClassVar[str] = ""  # the key that a bare value stands for, as in `print: STDOUT`
     listed: ClassVar[str] = ""  # the key that a bare list stands for
+    elsewhere: ClassVar[Mapping[str, str]] = {}  # keys that people look for here -> what says it
     spellings: ClassVar[Mapping[str, str]] = {}  # other spellings of a key that older documents use -> our key
 
     @model_validator(mode="before")

@@ -452,3 +452,12 @@ def test_the_dry_form_calls_nobody_and_says_so(worker: Worker) -> None:
     ((level, text, fields),) = worker.log_lines
     assert (level, fields["method"]) == ("info", "POST")
     assert text == "would call POST https://a.example.com/x%20y; a trace makes no call, so response is not set"
+
+
+def test_a_key_that_is_looked_for_at_the_wrong_place_leads_to_the_right_one() -> None:
+    body = {"url": "https://a.example.com/", "output-field": "answer"}
+    document = {"name": "j", "input": {"echo": {"event": "x"}}, "actions": [{"http": body}], "output": {"discard": {}}}
+    with pytest.raises(InvalidDocument) as caught:
+        compiler.check_job(document)
+    [fault] = caught.value.errors
+    assert fault.message == "unknown key 'output-field'; write response: {body-field: NAME}"

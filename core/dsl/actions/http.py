@@ -77,6 +77,11 @@ class Http(http.Authenticated, Calling, WaitingAction):
     twice for one event: when its run fails, its events come again. A trace makes no call, and says which it would make.
     """
 
+    elsewhere: ClassVar = {
+        "output-field": "response: {body-field: NAME}",
+        "response-field": "response: {body-field: NAME}",
+        "status-field": "response: {status-field: NAME}",
+    }
     spellings: ClassVar = {"address": "url"}
     connects_to: ClassVar[str] = "HTTP server"
     example: ClassVar[str] = """
