@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,20 +120,28 @@ OTHERS += [
 SCRAP = st.sampled_from([None, True, 7, -1, 1.5, "text", "", [], ["a"], {}, {"a": 1}, "x" * 300])
 
 
+Place = tuple[Any, ...]  # keys and positions, from the document to a value in it
+
+
+def places(node: Any, above: Place = ()) -> Iterator[Place]:
+    for key in list(node) if isinstance(node, dict) else range(len(node)):
+        yield (*above, key)
+        if isinstance(node[key], dict | list):
+            yield from places(node[key], (*above, key))
+
+
+def at(document: Any, place: Place) -> Any:
+    for step in place:
+        document = document[step]
+    return document
+
+
 @st.composite
 def mutated(draw: st.DrawFn, data: dict[str, Any]) -> dict[str, Any]:
     """The document with one value changed, one key more, or one key less."""
     changed = copy.deepcopy(data)
-    places: list[tuple[Any, Any]] = []
-
-    def walk(node: Any) -> None:
-        for key in list(node) if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], dict | list):
-                walk(node[key])
-
-    walk(changed)
-    node, key = draw(st.sampled_from(places))
+    *above, key = draw(st.sampled_from(list(places(changed))))
+    node = at(changed, tuple(above))
     match draw(st.sampled_from(["change", "add", "drop"])):
         case "change":
             node[key] = draw(SCRAP)
@@ -143,10 +152,8 @@ def mutated(draw: st.DrawFn, data: dict[str, Any]) -> dict[str, Any]:
     return changed
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.data())
-def test_what_the_job_schema_accepts_the_compiler_refuses_for_its_meaning_only(data: st.DataObject) -> None:
-    job = data.draw(mutated(JOBS[data.draw(st.sampled_from(sorted(JOBS)))]))
+def refused_for_its_meaning_only(job: dict[str, Any]) -> None:
+    """What the schema accepts has no fault that a schema can tell."""
     if not fits("job", job):
         return
     try:
@@ -156,6 +163,20 @@ def test_what_the_job_schema_accepts_the_compiler_refuses_for_its_meaning_only(d
             if "/convert/conversions/" in problem.pointer:
                 continue  # {conversion: split} also reads as the short form for a field called conversion
             assert not any(word in problem.message.lower() for word in STRUCTURAL), (job, problem)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_what_the_job_schema_accepts_the_compiler_refuses_for_its_meaning_only(data: st.DataObject) -> None:
+    refused_for_its_meaning_only(data.draw(mutated(JOBS[data.draw(st.sampled_from(sorted(JOBS)))])))
+
+
+@pytest.mark.parametrize("name", sorted(JOBS))
+def test_a_key_that_the_schema_lets_be_left_out_is_missing_by_a_rule_alone(name: str) -> None:
+    for place in places(JOBS[name]):
+        job = copy.deepcopy(JOBS[name])
+        del at(job, place[:-1])[place[-1]]
+        refused_for_its_meaning_only(job)
 
 
 @settings(max_examples=300, deadline=None)

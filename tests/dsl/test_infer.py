@@ -256,7 +256,7 @@ LLM = {"url": "https://m.example.com/v1", "model": "small"}
         ({"workload": "anomaly-detect"}, "anomaly-detect is left out"),
         ({"workload": "llm-completion", "input-field": "t"}, "has the key llm"),
         ({"workload": "embedding", "llm": LLM, "input-field": "t"}, "has the key embedding"),
-        ({"workload": "llm-completion", "llm": LLM}, "input-field is missing"),
+        ({"workload": "llm-completion", "llm": LLM}, "infer needs input-field"),
         ({"workload": "llm-completion", "llm": {**LLM, "api-key": "sk-123"}, "input-field": "t"}, "${secret|NAME}"),
         ({"workload": "llm-completion", "llm": {**LLM, "url": "${where}"}, "input-field": "t"}, "choose the host"),
         ({"workload": "llm-completion", "llm": {**LLM, "parameters": {"n": 2}}, "input-field": "t"}, "n is set by"),

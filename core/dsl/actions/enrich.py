@@ -134,7 +134,7 @@ output: {print: STDOUT}
         if (self.lookup_file is None) == (self.lookup_kv is None):
             raise ValueError("enrich has exactly one of lookup-file and lookup-kv")
         if self.lookup_file is not None and not self.match:
-            raise ValueError("the key 'match' is missing: it says which fields must be equal")
+            raise ValueError("lookup-file needs match: it says which fields must be equal")
         if self.lookup_kv is not None:
             of_files = self.model_fields_set & {"match", "format", "delim", "case_sensitive"}
             if of_files:

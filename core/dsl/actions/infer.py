@@ -199,7 +199,7 @@ output: {print: STDOUT}
         if chat and self.batch is not None:
             raise ValueError("batch is for embedding; a language model is asked for one event at a time")
         if self.input_field is None and (not chat or self.prompt.user is None):
-            raise ValueError("the key input-field is missing")
+            raise ValueError("infer needs input-field, or prompt.user of a language model: what to send")
         if self.input_field is not None and self.prompt.user is not None:
             raise ValueError("there can be one of input-field and prompt.user")
         if self.prompt.schema_ is not None and self.response_format != "json":
