@@ -102,7 +102,7 @@ class _Job:
             return
         refusing = [one for one in self.candidates if one.openings is not None and not allows(need, one.openings)]
         opener = _opener(need, refusing)
-        text = shorten(need.address, 100)
+        text = shorten(need.written, 100)
         variable = opener.variable.format(host=_with_what_is_open(need, refusing))
         way = f"setting {opener.setting} (sluice.toml, or {variable})"
         self._say(where, opener.does.format(address=text), way, opener.ability, refusing, told)

@@ -149,7 +149,8 @@ def _tail(plan: Plan, wish: Sequence[Difference], most: int) -> list[str]:
     lines += _notes("Warnings", plan.warnings, most)
     lines += _notes("Blockers: this plan cannot be applied", plan.blockers, most)
     lines += _stays(plan.stays, most) if plan.base.jobs.keys() - plan.desired.jobs.keys() else []
-    return [*lines, "", f"Plan: {count(_changed(plan), plan.summary)}."]
+    unknown = plan.blockers and not _changed(plan)  # what was applied is there, but says nothing of what is wished for
+    return [*lines, "", "Plan: blocked." if unknown else f"Plan: {count(_changed(plan), plan.summary)}."]
 
 
 def _notes(title: str, findings: Sequence[Finding], most: int) -> list[str]:

@@ -29,6 +29,7 @@ SHOWN_FINDINGS = 30
 MOST_FINDINGS = 1000
 DIFF_CHARACTERS = 8_000  # of one answer
 ROW_CHARACTERS = 160  # of the line of a change in the text, at most but for long names
+SHOWN_REST = 10  # plans that are named alone, of several that are told together
 SHOWN_VALUES = 30  # of the wish, and of each change
 
 
@@ -154,6 +155,22 @@ def to_answer(
         if detailed
         else plan_text.short(made, standing),
     }
+
+
+def together(answers: Sequence[plans.Plan], characters: int = plan_text.CHARACTERS) -> str:
+    """The texts of several plans as one: as many as there is room for, and of the others which they are."""
+    out: list[str] = []
+    room = characters - SHOWN_REST * ROW_CHARACTERS
+    for one in answers:
+        room -= len(one["text"]) + 2
+        if out and room < 0:
+            break
+        out.append(one["text"])
+    rest = answers[len(out) :]
+    lines = [f"And {one['name']}: {one['plan_id'] or 'not saved'}" for one in rest[:SHOWN_REST]]
+    if len(rest) > SHOWN_REST:
+        lines.append(f"... and {len(rest) - SHOWN_REST} more plans: plan_list")
+    return "\n\n".join([*out, *(["\n".join(lines)] if lines else [])])
 
 
 def with_state(answer: plans.Plan, saved: SavedPlan, moved: Sequence[Revision] = ()) -> plans.SavedPlan:

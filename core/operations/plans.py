@@ -142,7 +142,8 @@ async def worker_group_rebalance(
     group = engine.workforce.group(caller, params.name)
     made = await engine.planner.plan_rebalance(caller.tenant, group.name)
     plans = [await _saved(engine, caller, "worker_group_rebalance", plan, revision) for plan, revision in made]
-    return {"group": group.name, "plans": plans}
+    nothing = f"Nothing moves: the workers of {group.name} are as even as whole jobs can make them."
+    return {"group": group.name, "plans": plans, "text": saved_plans.together(plans) or nothing}
 
 
 async def _saved(
@@ -220,6 +221,7 @@ async def plan_list(engine: Engine, caller: Caller, params: PlanList) -> results
             "plan_id": row.id,
             "name": row.name,
             "state": row.standing,
+            "blockers": row.blockers,
             "base_revision": row.base_revision,
             "by": row.username,
             "created_at": clock.iso(row.created_at_ns),

@@ -31,6 +31,7 @@ class ListedPlan(NamedTuple):
     created_at_ns: int
     expires_at_ns: int
     standing: str
+    blockers: int
 
 
 def insert(db: Database, row: PlanRow, audit_row: AuditRow) -> None:
@@ -61,6 +62,12 @@ def get(db: Database, tenant: str, id: str, now_ns: int) -> SavedPlan | None:
     return SavedPlan(**{**row, "body": body, "applied_as": applied[0] if applied else None})
 
 
+_LISTED = """
+SELECT id, name, base_revision, username, created_at_ns, expires_at_ns, standing,
+  coalesce(json_array_length((SELECT body FROM plans WHERE plans.id = page.id), '$.blockers'), 0) AS blockers
+FROM ({page}) AS page"""  # a body may be large: only those of the page are read
+
+
 def search(
     db: Database,
     tenant: str,
@@ -76,10 +83,9 @@ def search(
     inner = _STANDING.format(columns=_COLUMNS) + (" AND p.name = :name" if name is not None else "")
     fits = f"FROM ({inner})" + (" WHERE standing = :state" if state is not None else " WHERE 1")
     total = next(iter(db.query(f"SELECT count(*) AS n {fits}", given)))["n"]
-    page = f"SELECT {', '.join(ListedPlan._fields)} {fits}" + (
-        " AND created_at_ns < :before" if before is not None else ""
-    )
-    rows = db.conn.execute(f"{page} ORDER BY created_at_ns DESC LIMIT :limit", given)
+    page = f"SELECT * {fits}" + (" AND created_at_ns < :before" if before is not None else "")
+    page = f"{page} ORDER BY created_at_ns DESC LIMIT :limit"
+    rows = db.conn.execute(_LISTED.format(page=page), given)
     return list(map(ListedPlan._make, rows)), int(total)
 
 

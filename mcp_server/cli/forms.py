@@ -97,7 +97,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         ),
         "plan_list": Form(
             "plans list",
-            columns="plan_id name state created_at expires_at by base_revision",
+            columns="plan_id name state blockers created_at expires_at by base_revision",
             empty="No plan is saved.",
         ),
         "plan_get": Form("plans show {plan_id}", shows="plans:show"),

@@ -36,7 +36,7 @@ async def rebalance(given: dict[str, Any], beside: Mapping[str, Any], common: co
     if common.json:
         render.json(made)
     elif not made["plans"]:
-        connect.note(f"Nothing moves: the workers of {made['group']} are as even as whole jobs can make them.")
+        connect.note(made["text"])
     for one in made["plans"] if not common.json else ():
         _show(one)
     return max(map(_code, made["plans"]), default=codes.OK) if beside.get("exit_code") else codes.OK

@@ -133,6 +133,7 @@ def _read(files: Sequence[str]) -> tuple[list[_File], list[errors.Problem]]:
             continue
         if len(found) > 1:
             faults.append(errors.Problem("", "a file holds one document here", found[1].document.where("")))
+            continue
         faults += [
             errors.Problem("/kind", "is neither workflow nor blueprint", one.document.where("/kind"))
             for one in found

@@ -107,7 +107,7 @@ def test_a_list_of_100_000_rows_keeps_a_few_in_the_document(visitor: Visitor) ->
         told = {"items": rows, "next_cursor": str(first + len(rows)), "total": MANY}
         route.fulfill(status=200, content_type="application/json", body=orjson.dumps(told).decode())
 
-    row = {"plan_id": "plan_x", "state": "open", "base_revision": 1, "by": "ada"}
+    row = {"plan_id": "plan_x", "state": "open", "base_revision": 1, "by": "ada", "blockers": 0}
     row |= {"created_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-01T00:00:00Z"}
     visitor.page.route("**/api/operations/plan_list", answer)
     visitor.go("plans")

@@ -74,7 +74,10 @@ def test_nothing_is_said_of_what_is_open_of_workers_that_are_not_known_and_of_gr
     [
         ({"http-post": {"url": "http://10.1.2.3:8080/x"}}, "lets jobs connect to http://10.1.2.3:8080/x"),
         ({"http-post": {"url": "http://localhost/x"}}, "lets jobs connect to"),
-        ({"http-post": {"url": "http://192.168.1.1/${id}?q=${q}"}}, "lets jobs connect to"),
+        (
+            {"http-post": {"url": "http://192.168.1.1/${id}?q=${q}"}},
+            "lets jobs connect to http://192.168.1.1/${id}?q=${q}.",
+        ),
         ({"http-post": {"url": "https://example.com/x"}}, ""),
         ({"elasticsearch": {"url": "http://10.0.0.1:9200", "index": "i"}}, "lets jobs connect to"),
     ],

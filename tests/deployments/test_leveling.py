@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.deployments import saved_plans
 from core.deployments.leveling import Seat, level, moved, seats
 from core.model.deployment import Job, Role, State, Worker
 from tests.deployments.running import apply, publish
@@ -111,9 +112,12 @@ async def test_a_worker_that_takes_jobs_again_gets_its_share_when_somebody_asks(
             before = await engine.call("worker_list", {}, ADMIN)
             assert [row["jobs"] for row in before["items"]] == [4, 0], "nothing has moved yet"
             for one in found["plans"]:
-                assert "local-2" in one["text"]
+                assert "local-2" in one["text"] and one["text"] in found["text"]
                 await engine.call("deployment_apply", {"plan_id": one["plan_id"]}, ADMIN)
             after = await engine.call("worker_list", {}, ADMIN)
             assert [row["jobs"] for row in after["items"]] == [2, 2]
             again = await engine.call("worker_group_rebalance", {"name": "default"}, ADMIN)
-            assert again["plans"] == []
+            assert again["plans"] == [] and again["text"].startswith("Nothing moves")
+            one, other = found["plans"]
+            short = saved_plans.together(found["plans"], characters=1)
+            assert short == f"{one['text']}\n\nAnd {other['name']}: {other['plan_id']}", "the first is always told"

@@ -74,6 +74,7 @@ def test_nothing_to_change_is_never_said_beside_a_blocker() -> None:
     for text in (plan_text.short(made, SAVED), detailed(made)):
         assert "Nothing to change" not in text and "Taken. Rename it." in text
         assert "What would change is not known: a blocker stands in the way." in text
+        assert text.endswith("\nPlan: blocked."), "and no count, as if it was known"
 
 
 def test_a_value_that_no_job_depends_on_is_a_change_all_the_same() -> None:

@@ -14,7 +14,7 @@ from core.model.principal import Principal, Role, Surface
 from tests import waiting
 from tests.deployments.documents import pairs
 from tests.engines import ADMIN, engine_on
-from tests.operations.test_deployments import apply, deployed, plan
+from tests.operations.test_deployments import SOURCE, apply, deployed, plan
 
 pytestmark = pytest.mark.anyio
 COLLEAGUE = replace(ADMIN, principal=Principal("carol", Role.ADMIN, ("tenant-a",)))
@@ -82,6 +82,10 @@ async def test_plans_are_listed_newest_first_with_what_has_become_of_them(
         page = await engine.call("plan_list", {"limit": 3}, ADMIN)
         rest = await engine.call("plan_list", {"limit": 3, "cursor": page["next_cursor"]}, ADMIN)
         assert [row["plan_id"] for row in rest["items"]] == [used["plan_id"]] and rest["next_cursor"] is None
+        assert [row["blockers"] for row in listed["items"]] == [0, 0, 0, 0]
+        blocked = await engine.call("deployment_plan", {"name": "other", "source": SOURCE}, ADMIN)
+        (row,) = (await engine.call("plan_list", {"limit": 1}, ADMIN))["items"]
+        assert row["plan_id"] == blocked["plan_id"] and row["blockers"] == len(blocked["blockers"]) > 0
         later = clock.now_ns() + 2 * engine.settings.plan_ttl_seconds * clock.NANOSECONDS
         monkeypatch.setattr(engine, "now_ns", lambda: later)
         assert (await engine.call("plan_get", {"plan_id": fresh["plan_id"]}, ADMIN))["state"] == "expired"

@@ -13,6 +13,17 @@ type Wanted = Pick<Args<"plan_list">, "name" | "state">;
 
 const STATES = ["open", "applied", "stale", "expired", "discarded"] as const;
 
+/** A plan that is open and blocked can only be looked at. */
+function Standing({ state, blockers }: { state: string; blockers: number }) {
+  const blocked = state === "open" && blockers > 0;
+  return (
+    <>
+      <State word={state} />
+      {blocked && ` ${blockers} ${blockers === 1 ? "blocker" : "blockers"}`}
+    </>
+  );
+}
+
 export function Plans() {
   const [wanted, say] = useFilters<Wanted>();
   const list = useList("plan_list", given(wanted), { every: 10_000 });
@@ -39,7 +50,7 @@ export function Plans() {
               more={list.hasNextPage ? () => void list.fetchNextPage() : undefined}
               total={list.total}
               columns={[
-                { title: "State", field: "state", cell: (row) => <State word={row.state} /> },
+                { title: "State", field: "state", cell: (row) => <Standing {...row} /> },
                 {
                   title: "Plan",
                   cell: (row) => (

@@ -43,7 +43,9 @@ class Need(NamedTuple):
     pointer: str
     what: What
     address: str = ""
-    """Of egress and listen, as it is written."""
+    """Of egress and listen; what is filled in behind its host is taken for one harmless name."""
+    written: str = ""
+    """The address as it is written."""
     url: bool = False
     known: bool = True
     """False: the host is filled in while the job runs."""
@@ -98,7 +100,7 @@ def _metadata(annotation: Any) -> Iterator[Any]:
 
 
 def _need(pointer: str, mark: Names, text: str) -> Need:
-    """The address that a key names; what is filled in behind its host is taken for one harmless name."""
+    """The address that a key names."""
     parts: list[Any] = [text]
     if mark.url:
         try:
@@ -108,4 +110,5 @@ def _need(pointer: str, mark: Names, text: str) -> Need:
     first = parts[0] if parts and isinstance(parts[0], str) else ""
     _, _, rest = first.partition("://")
     known = parts == [first] or (mark.url and any(end in rest for end in "/?#"))
-    return Need(pointer, mark.what, "".join(x if isinstance(x, str) else "x" for x in parts), mark.url, known)
+    address = "".join(part if isinstance(part, str) else "x" for part in parts)
+    return Need(pointer, mark.what, address, text, mark.url, known)

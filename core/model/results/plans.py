@@ -71,6 +71,8 @@ class Rebalancing(TypedDict):
     group: str
     plans: list[Plan]
     """One for each deployment of which something moves."""
+    text: str
+    """Those of the plans, as many as there is room for; of the others their names and ids."""
 
 
 class PlanAsked(TypedDict):
@@ -105,6 +107,8 @@ class PlanItem(Row):
     name: str
     """The deployment."""
     state: Annotated[str, PlanState]
+    blockers: int
+    """What stands in its way; with any it cannot be applied, and is open until it expires."""
     base_revision: int
     by: str
     created_at: Time

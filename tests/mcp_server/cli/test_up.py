@@ -104,6 +104,15 @@ def test_the_faults_of_all_files_are_told_before_anything_is_changed(
     assert "nothing was changed" in said
 
 
+def test_a_file_of_several_documents_is_told_once(
+    engine: Engine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "all.yaml").write_text(f"{BLUEPRINT}---\n{BLUEPRINT}---\n{WORKFLOW}")
+    assert main.run(["up", str(tmp_path / "all.yaml"), "--yes"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("a file holds one document here") == 1 and "1 fault;" in said and not engine.operations
+
+
 @pytest.mark.parametrize(
     ("plan", "typed", "code", "said"),
     [
