@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
@@ -25,6 +25,7 @@ from core.dsl.connections import kafka_client
 from tests import waiting
 
 LOOPBACK = ("127.0.0.0/8",)
+CLOSE_SECONDS = 5.0
 
 
 def client(addresses: Any) -> dict[str, Any]:
@@ -87,12 +88,8 @@ def _answers(address: str) -> bool:
 
 
 async def make_topic(address: str, topic: str, partitions: int = 4) -> None:
-    admin = AIOKafkaAdminClient(**client(address))
-    await admin.start()
-    try:
+    async with kafka_client.asking(client(address), CLOSE_SECONDS) as admin:
         await admin.create_topics([NewTopic(topic, partitions, 1)])
-    finally:
-        await admin.close()
 
 
 @contextlib.asynccontextmanager
@@ -122,13 +119,10 @@ async def records(addresses: Any, topic: str, count: int) -> list[Any]:
 
 async def committed(addresses: Any, group: str, topic: str, partitions: int = 4) -> dict[int, tuple[int, str]]:
     """What a group has committed: partition -> offset and what is beside it."""
-    admin = AIOKafkaAdminClient(**client(addresses))
-    await admin.start()
-    try:
-        wanted = [TopicPartition(topic, number) for number in range(partitions)]
-        found = await admin.list_consumer_group_offsets(group, partitions=wanted)
-        return {one.partition: (at.offset, at.metadata) for one, at in found.items() if at.offset >= 0}
-    except KafkaError:
-        return {}
-    finally:
-        await admin.close()
+    wanted = [TopicPartition(topic, number) for number in range(partitions)]
+    async with kafka_client.asking(client(addresses), CLOSE_SECONDS) as admin:
+        try:
+            found = await admin.list_consumer_group_offsets(group, partitions=wanted)
+        except KafkaError:
+            return {}
+    return {one.partition: (at.offset, at.metadata) for one, at in found.items() if at.offset >= 0}

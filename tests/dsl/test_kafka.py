@@ -17,7 +17,8 @@ from typing import Any
 
 import anyio
 import pytest
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from core.dsl.component import Batch, Limits, Run
@@ -452,6 +453,46 @@ async def test_topics_are_found_by_pattern_also_those_that_come_later(
         await write(worker, cluster, f"{topic}.c", lines(range(6, 9)))  # all of it is read, although it is from now
         await reader
     assert sorted(event["n"] for event in seen) == [3, 4, 5, 6, 7, 8]
+
+
+async def test_a_client_that_is_given_up_on_leaves_no_connection_open(
+    cluster: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka forgets the connection whose answer somebody stopped waiting for."""
+    made: list[AIOKafkaConnection] = []
+    asked, send = asyncio.Event(), AIOKafkaConnection.send
+
+    async def never() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    def unanswered(self: Any, request: Any, *given: Any, **more: Any) -> Any:
+        made.append(self)
+        return never() if type(request).__name__ == "MetadataRequest" else send(self, request, *given, **more)
+
+    async def ask() -> None:
+        async with kafka_client.asking(brokers.client(cluster[:1]), 1.0):
+            raise AssertionError("nobody has answered")
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", unanswered)
+    asks = asyncio.ensure_future(ask())
+    with anyio.fail_after(10):
+        await asked.wait()
+    assert made[0].connected()
+    asks.cancel()
+    await asyncio.wait({asks})
+    assert asks.cancelled() and not made[0].connected()
+
+
+async def test_a_client_that_was_closed_connects_no_more(cluster: list[str]) -> None:
+    name = brokers.client(cluster)["client_id"]
+    host, _, port = cluster[0].partition(":")
+    open_ = await name.connect(host, int(port))
+    assert open_.connected()
+    name.end()
+    assert not open_.connected()
+    with pytest.raises(KafkaConnectionError, match="was closed"):
+        await name.connect(host, int(port))
 
 
 async def collect(batches: Any, seen: list[Any], count: int) -> None:

@@ -97,23 +97,24 @@ class Link:
         tls = None if config.tls is None else _context(config.tls, env)
         self._fixed: dict[str, Any] = {
             "bootstrap_servers": list(config.bootstrap_servers),
-            "client_id": self.client.ClientId(config.client_id, self.dialer),
             "security_protocol": ("SASL_" if config.sasl else "") + ("SSL" if tls else "PLAINTEXT"),
             "ssl_context": tls,
             "retry_backoff_ms": int(BACKOFF_SECONDS * 1000),
             "metadata_max_age_ms": int(METADATA_SECONDS * 1000),
         }
+        self._name = config.client_id
         self._sasl = config.sasl
         if config.sasl is not None:
             self._username = templates.template(config.sasl.username, env)
             self._password = templates.template(config.sasl.password, env)
 
     def options(self, run: Run) -> dict[str, Any]:
-        """What every client of aiokafka is made with; the secrets as they are now."""
+        """What a client of aiokafka is made with, each anew; the secrets as they are now."""
+        options = {**self._fixed, "client_id": self.client.ClientId(self._name, self.dialer)}
         if self._sasl is None:
-            return {**self._fixed}
+            return options
         return {
-            **self._fixed,
+            **options,
             "sasl_mechanism": self._sasl.mechanism,
             "sasl_plain_username": self._username({}, run),
             "sasl_plain_password": http_auth.filled(self._password, "sasl", {}, run),

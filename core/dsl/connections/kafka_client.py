@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, Self
 
 from aiokafka import (
@@ -35,7 +35,6 @@ from core.errors import Forbidden, shorten
 from core.guard import dialing
 
 __all__ = [
-    "AIOKafkaAdminClient",
     "AIOKafkaConsumer",
     "AIOKafkaProducer",
     "ClientId",
@@ -44,6 +43,7 @@ __all__ = [
     "Rebalances",
     "TopicPartition",
     "abandon",
+    "asking",
     "errors",
     "leave",
     "murmur2",
@@ -123,14 +123,39 @@ class _Scram(conn.ScramAuthenticator):  # type: ignore[misc]
 
 
 class ClientId(str):
-    """The name of a client, which brings the dialer of its job along."""
+    """The name of one client, which brings the dialer of its job along, and knows which connections are open: aiokafka
+    forgets one that it is asked to give up on meanwhile, or that comes about after the client was closed."""
 
     dialer: Dialer
+    _open: set[_Connection]
+    _over: bool
 
     def __new__(cls, name: str, dialer: Dialer) -> Self:
         made = super().__new__(cls, name)
-        made.dialer = dialer
+        made.dialer, made._open, made._over = dialer, set(), False
         return made
+
+    async def connect(self, host: str, port: int, **options: Any) -> _Connection:
+        """A connection to one broker. Raises what aiokafka takes for a broker that is away."""
+        if self._over:
+            raise errors.KafkaConnectionError("this client was closed")
+        made = _Connection(host, port, self, **options)
+        self._open.add(made)
+        try:
+            await made.connect()
+        except BaseException:  # who gives up here has not told the broker
+            made.close()
+            raise
+        return made
+
+    def closed(self, one: _Connection) -> None:
+        self._open.discard(one)
+
+    def end(self) -> None:
+        """Close what is open, and open nothing any more."""
+        self._over = True
+        for one in [*self._open]:
+            one.close()
 
 
 class _Loop:
@@ -152,12 +177,16 @@ class _Loop:
 
 
 class _Connection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka has no types
-    """A connection to one broker that tells its dialer what becomes of it."""
+    """A connection to one broker that tells its dialer and its client what becomes of it."""
 
-    def __init__(self, host: str, port: int, dialer: Dialer, **options: Any) -> None:
-        super().__init__(host, port, **options)
-        self._dialer = dialer
-        self._loop: Any = _Loop(asyncio.get_running_loop(), dialer)
+    def __init__(self, host: str, port: int, client_id: ClientId, **options: Any) -> None:
+        super().__init__(host, port, client_id=client_id, **options)
+        self._client, self._dialer = client_id, client_id.dialer
+        self._loop: Any = _Loop(asyncio.get_running_loop(), client_id.dialer)
+
+    def close(self, reason: Any = None, exc: BaseException | None = None) -> Any:
+        self._client.closed(self)
+        return super().close(reason, exc)
 
     def authenticator_scram(self) -> Any:
         return _Scram(
@@ -172,7 +201,6 @@ class _Connection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ha
         try:
             streams = await super().connect()
         except DENIED as error:
-            self.close()  # who gives up here has not told the broker
             self._dialer.failed(broker, f"{broker}: {reason(error)}", denied=True)
             self._dialer.locks_out = self._dialer.locks_out or isinstance(error, errors.SaslAuthenticationFailed)
             raise
@@ -182,12 +210,10 @@ class _Connection(conn.AIOKafkaConnection):  # type: ignore[misc]  # aiokafka ha
             self._dialer.failed(broker, f"{broker}: {reason(error)}{asked}")
             raise
         except Exception as error:  # an answer that makes no sense, as to a SCRAM proof that is wrong
-            self.close()
             why = f"{broker}: its answer makes no sense ({type(error).__name__}); are sasl and tls right?"
             self._dialer.failed(broker, why, denied=True)
             raise errors.KafkaConnectionError(why) from error
         if not self._loop.asked:
-            self.close()
             past = "kafka: this version of aiokafka connects past the guard of outgoing connections"
             self._dialer.refuse(Forbidden(past, hint="install the version that sluice-mcp[kafka] asks for"))
             raise errors.KafkaConnectionError(past)
@@ -199,9 +225,7 @@ async def _connect(host: str, port: int, *, client_id: str, **options: Any) -> _
     """Takes the place of `aiokafka.conn.create_conn`. Raises what aiokafka takes for a broker that is away."""
     if not isinstance(client_id, ClientId):
         raise errors.KafkaConnectionError("a client without a dialer connects nowhere")
-    made = _Connection(host, port, client_id.dialer, client_id=client_id, **options)
-    await made.connect()
-    return made
+    return await client_id.connect(host, port, **options)
 
 
 if client.create_conn is not conn.create_conn:
@@ -256,7 +280,25 @@ async def leave(consumer: AIOKafkaConsumer, seconds: float) -> None:
     await _end(consumer.stop(), consumer._client, seconds)
 
 
+@contextlib.asynccontextmanager
+async def asking(options: Mapping[str, Any], seconds: float) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that asks the cluster, while the block runs. Raises what its start raises."""
+    admin = AIOKafkaAdminClient(**options)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await _end(admin.close(), admin._client, seconds)
+
+
 async def _end(stopping: Coroutine[Any, Any, None], connections: Any, seconds: float) -> None:
+    try:
+        await _stop(stopping, connections, seconds)
+    finally:
+        connections._client_id.end()
+
+
+async def _stop(stopping: Coroutine[Any, Any, None], connections: Any, seconds: float) -> None:
     task = asyncio.ensure_future(stopping)
     await asyncio.wait({task}, timeout=seconds)
     if not task.done():  # it waits for an answer, as to the question to be let into a group: there will be none

@@ -343,14 +343,9 @@ class KafkaSource:
             for topic in topics
             for number in self._consumer.partitions_for_topic(topic) or ()
         ]
-        admin = client.AIOKafkaAdminClient(
-            **self._link.options(run), request_timeout_ms=int(kafka.REQUEST_SECONDS * 1000)
-        )
-        try:
-            await admin.start()
+        options = {**self._link.options(run), "request_timeout_ms": int(kafka.REQUEST_SECONDS * 1000)}
+        async with client.asking(options, CLOSE_SECONDS) as admin:
             found = await admin.list_consumer_group_offsets(self._group, partitions=[*{*wanted, *given}])
-        finally:
-            await admin.close()
         return {one: offsets.Committed(at.offset, at.metadata or "") for one, at in found.items() if at.offset >= 0}
 
     async def _since(self, given: Sequence[Any], replay: Replay | None, beginning: dict[Any, int]) -> dict[Any, int]:

@@ -445,8 +445,10 @@ class KafkaSink:
         try:
             async with asyncio.timeout(kafka.REQUEST_SECONDS):
                 await self._link.unless_refused(producer.start())
-        except Exception as error:
+        except BaseException as error:
             await client.abandon(producer, CLOSE_SECONDS)
+            if not isinstance(error, Exception):
+                raise
             raise self._link.fault(error) from error
         return producer
 
