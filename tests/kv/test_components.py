@@ -230,7 +230,7 @@ async def test_more_events_than_are_looked_up_at_once_and_large_values_come_thro
         ({}, "exactly one of lookup-file and lookup-kv"),
         ({"lookup-kv": {"namespace": "n"}, "lookup-file": "x", "match": "a"}, "exactly one of"),
         ({"lookup-kv": {"namespace": "n"}, "match": "a"}, "match is for lookup-file"),
-        ({"lookup-file": "x.csv"}, "'match' is missing"),
+        ({"lookup-file": "x.csv"}, "lookup-file needs match"),
     ],
 )
 def test_a_lookup_is_in_one_place(config: dict[str, Any], why: str) -> None:
