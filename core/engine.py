@@ -395,12 +395,14 @@ class Engine:
         await self.kv.start()
         await self.fleet.load()
 
-    async def recover(self) -> None:
-        """Take up what an earlier owner left: open invocations and deliveries that are still owed."""
+    async def recover(self, alive_ns: int) -> None:
+        """Take up what an earlier owner left, which was alive until then: open invocations and deliveries that are
+        still owed."""
         await self.load()
         await self.fleet.conditions.begin()
         self.fleet.timetables.begin()
-        await self.fleet.runs.load()
+        for run in await self.fleet.runs.load(alive_ns):
+            self.fleet.timetables.cut_off(run.workload, run.ended_ns)
         self.fleet.start()
         await self.rollouts.recover()
         await self.database.write(gitops.interrupt, clock.now_ns(), ())
@@ -530,7 +532,7 @@ async def open_engine(
         stack.push_async_callback(engine.letter_replays.close)
         stack.push_async_callback(engine.rollouts.close)
         stack.push_async_callback(engine.gitops_runs.close)
-        await engine.recover()
+        await engine.recover(owned.alive_ns or clock.now_ns())
         stack.callback(engine.sampler.close)
         stack.push_async_callback(lambda: engine.retention.end(engine.ids.next()))
         stack.push_async_callback(lambda: engine.denials.fold(all=True))
@@ -542,7 +544,7 @@ async def open_engine(
             "watcher": engine.watcher.keep,
             "health": engine.fleet.age,
         }
-        steps |= {"schedules": engine.fleet.timetables.keep}
+        steps |= {"schedules": engine.fleet.timetables.keep, "alive": owned.keep_alive}
         if engine.backups.wanted:
             engine.backups.home_id = owned.home_id
             steps["backups"] = engine.backups.keep

@@ -19,6 +19,7 @@ from core import backoff, channel, clock, errors, filesystems
 ATTACH_DEADLINE_SECONDS = 15.0
 FIRST_PAUSE_SECONDS = 0.005  # between tries to reach the owner; it doubles
 LONGEST_PAUSE_SECONDS = 0.1
+ALIVE_SECONDS = 1.0  # between two signs of life
 
 
 def prepare(home: Path) -> Path:
@@ -60,10 +61,12 @@ def prepare(home: Path) -> Path:
 class Ownership:
     """The exclusive lock on a home directory, and the socket that it entitles to."""
 
-    def __init__(self, home: Path, lock_fd: int, home_id: str = "") -> None:
-        """`home_id`: what an earlier owner has called the home in its lock; empty when there was none."""
+    def __init__(self, home: Path, lock_fd: int, home_id: str = "", alive_ns: int = 0) -> None:
+        """`home_id`: what an earlier owner has called the home in its lock; empty when there was none. `alive_ns`: when
+        the last engine was alive for the last time, in ns since the epoch; 0: there was none."""
         self.home = home
         self.home_id = home_id
+        self.alive_ns = alive_ns
         self._lock_fd = lock_fd
         self._socket: socket.socket | None = None
 
@@ -76,6 +79,11 @@ class Ownership:
         """Write the id of the home into its lock, for who finds a copy of it."""
         self.home_id = home_id
         _write(self._lock_fd, home_id)
+
+    async def keep_alive(self) -> None:
+        """Leave a sign of life for who comes after a sudden end, and wait: the time of the lock file."""
+        os.utime(self._lock_fd)
+        await asyncio.sleep(ALIVE_SECONDS)
 
     def listen(self) -> socket.socket:
         """Bind the 0600 unix socket; a stale one of a dead owner is replaced, which only the lock holder may do."""
@@ -113,15 +121,19 @@ def acquire(home: Path) -> Ownership | None:
         os.close(fd)
         return None
     id = home_id(home)
+    alive_ns = min(os.fstat(fd).st_mtime_ns, clock.now_ns()) if id else 0  # the clock may have been set back
     _write(fd, id)
-    return Ownership(home, fd, id)
+    return Ownership(home, fd, id, alive_ns)
 
 
 def _write(fd: int, home_id: str) -> None:
-    """The lock's two lines: the process that holds it, and the id of the home, which stays."""
+    """The lock's two lines: the process that holds it, and the id of the home, which stays. So does the time of the
+    file: a command that holds the lock for a moment is no engine that is alive."""
     text = f"{os.getpid()}\n{home_id}\n".encode()
+    before = os.fstat(fd)
     os.pwrite(fd, text, 0)
     os.ftruncate(fd, len(text))
+    os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def owner_pid(home: Path) -> int | None:

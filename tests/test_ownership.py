@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from core import channel, errors, filesystems, ownership
+from tests import waiting
 
 
 def test_a_new_home_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -93,6 +94,23 @@ def test_the_lock_is_free_at_once_after_its_holder_was_killed(tmp_path: Path) ->
     assert (home / "engine.sock").exists(), "the stale socket of the dead owner"
     owned.listen()
     owned.release()
+
+
+@pytest.mark.anyio
+async def test_an_owner_leaves_a_sign_of_life_and_who_only_looks_in_leaves_none(tmp_path: Path) -> None:
+    home = ownership.prepare(tmp_path / "home")
+    owned = ownership.acquire(home)
+    assert owned is not None and owned.alive_ns == 0, "nobody was here"
+    owned.name("home_1")
+    os.utime(owned.lock, ns=(1_000, 1_000))
+    beats = asyncio.ensure_future(owned.keep_alive())
+    seen = await waiting.until(lambda: owned.lock.stat().st_mtime_ns, lambda at: at > 1_000)
+    beats.cancel()
+    owned.release()
+    for _ in range(2):
+        owned = ownership.acquire(home)
+        assert owned is not None and owned.alive_ns == seen
+        owned.release()
 
 
 @pytest.mark.anyio

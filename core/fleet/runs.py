@@ -354,12 +354,17 @@ class Runs:
 
     # -- life ----------------------------------------------------------------------------------------------
 
-    async def load(self) -> None:
-        """End what an earlier engine left; a worker that outlived it may still tell how it went."""
+    async def load(self, alive_ns: int) -> list[Run]:
+        """End what an earlier engine left, which was alive until then; a worker that outlived it may still tell how it
+        went. Returns these runs, with their ends."""
+        cut_off = []
         for run in await self._database.read(job_runs.under_way):
             self._under_way[run.workload, run.name] = _UnderWay(run.id, run.worker)
+            ended_ns = max(run.started_ns, alive_ns)
             reason = "the engine ended while it was under way"
-            self._add(Ended(run.id, RunState.FAILED.value, clock.now_ns(), reason=reason))
+            self._add(Ended(run.id, RunState.FAILED.value, ended_ns, reason=reason))
+            cut_off.append(dataclasses.replace(run, ended_ns=ended_ns))
+        return cut_off
 
     async def prune(self, now_ns: int) -> int:
         touched, self._touched = self._touched, set()

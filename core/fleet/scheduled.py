@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core import clock
 from core.dsl.language import firings
-from core.dsl.language.timers import NEVER_NS, Interval, Timer
+from core.dsl.language.timers import NEVER_NS, Timer
 from core.model.schedule import Punctuality, Schedule
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ class Scheduled(NamedTuple):
     @property
     def kept_lazily(self) -> bool:
         """Whether a restart tells what was missed without knowing which firing was the last one."""
-        timer = self.timer
-        return timer.sequenced or (isinstance(timer, Interval) and timer.immediate and timer.missed != "all")
+        return self.timer.sequenced
 
 
 def upcoming(schedule: Schedule, scheduled: Scheduled, now_ns: int, count: int) -> list[int]:

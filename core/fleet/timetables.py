@@ -205,6 +205,13 @@ class Timetables:
                 self._cut_off(key)
                 self.orders.forget_asking(key)
 
+    def cut_off(self, workload: str, at_ns: int) -> None:
+        """A run was under way when an earlier engine ended, at that time."""
+        key = parse(workload).group
+        scheduled = self._scheduled.get(key)
+        if scheduled is not None and scheduled.workload == workload:
+            self._busy[key] = at_ns
+
     def _cut_off(self, key: Key) -> None:
         """A run that was under way until now is not any more."""
         if key in self._under_way:

@@ -49,7 +49,11 @@ def test_of_thousands_the_newest_hundred_are_made_up_for_and_it_does_not_get_stu
 
 
 def test_an_interval_that_fires_at_its_start_makes_up_for_the_last_one_by_that() -> None:
-    assert firings.missed(interval("1h"), NOON - 3 * HOUR, NOON, "w") == firings.Missed()
+    for policy in ("skip", "last"):
+        found = firings.missed(interval("1h", missed=policy), NOON - 3 * HOUR, NOON, "w")
+        assert found == firings.Missed(2, NOON - 2 * HOUR, NOON - HOUR), "the others are told"
+    brief = firings.missed(interval("50ms"), NOON - firings.START_NS + 1, NOON, "w")
+    assert brief == firings.Missed(), "to be deployed is no outage"
     assert firings.missed(interval("1h", missed="all"), NOON - 3 * HOUR, NOON, "w").owed == (NOON - HOUR,)
     assert firings.missed(interval("1h", immediate=False), NOON - 3 * HOUR, NOON, "w").left_out == 3
 

@@ -110,7 +110,8 @@ def test_only_where_a_restart_needs_it_is_each_run_written_at_once() -> None:
     def lazily(timer: Any) -> bool:
         return Scheduled(timer, "t/j#0", 0, "", 1).kept_lazily
 
-    assert lazily(Interval.model_validate("10m"))
+    assert lazily(hourly(window={"size": "1h", "start-time": "2026-11-01 00:00:00"}).timer)
+    assert not lazily(Interval.model_validate("10m"))
     assert not lazily(Interval.model_validate({"duration": "10m", "missed": "all"}))
     assert not lazily(Interval.model_validate({"duration": "10m", "immediate": False}))
     assert not lazily(hourly().timer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from core import clock, errors
 from core.engine import Engine
 from core.fleet import scheduled as known_of
 from core.fleet import timetables
+from core.model import run
 from core.store import schedules as table
 from tests import waiting
 from tests.engines import ADMIN, deploy, engine_on
@@ -259,6 +261,43 @@ async def test_firings_that_came_due_during_a_run_that_its_worker_did_not_surviv
         assert skipped[0]["reason"] == "a run was under way when its time came"
         assert skipped[0]["count"] >= 3
         assert await left_out(engine, "missed", begun) == await left_out(engine, "missed", killed)
+
+
+async def test_what_came_due_during_a_run_stays_skipped_when_its_engine_is_killed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    async with engine_on(home, allow_exec=True) as engine:
+        await deploy(engine, each('[sleep, "600"]'))
+        await first(engine)
+        begun = await waiting.until(lambda: left_out(engine, "running"))
+    now = clock.now_ns()
+    killed, came_due = now - 20 * clock.NANOSECONDS, now - 50 * clock.NANOSECONDS
+    with sqlite3.connect(home / "sluice.db") as db:  # as a kill leaves it
+        db.execute("UPDATE schedules SET settled_ns = ?, skipped = 0", (came_due,))
+        ids = (came_due, run.parse_id(begun[0]["run_id"]))
+        changed = db.execute("UPDATE runs SET state = 'running', ended_ns = 0, started_ns = ? WHERE id = ?", ids)
+        assert changed.rowcount == 1
+    os.utime(home / "engine.lock", ns=(killed, killed))
+    async with engine_on(home, allow_exec=True) as engine:
+        found = await waiting.until(lambda: shown(engine, "each"), lambda now: now["missed"])
+        assert found["skipped"] >= 29 and 18 <= found["missed"] <= 25, "of 30 seconds, and of 20"
+        (ended,) = await left_out(engine, "failed")
+        assert ended["ended_at"] == clock.iso(killed), "when the engine was alive for the last time"
+
+
+async def test_an_interval_counts_what_it_missed_in_an_outage(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    job = "name: each\ninput: {echo: {event: t, trigger: {interval: 1h}}}\noutput: {print: STDOUT}"
+    async with engine_on(home) as engine:
+        await deploy(engine, job)
+        await first(engine)
+    async with engine_on(home, workers=0) as engine:
+        await settle(engine, DAY)
+    async with engine_on(home) as engine:
+        found = await waiting.until(lambda: shown(engine, "each"), lambda now: now["missed"])
+        assert found["missed"] == 23, "and the last one is made up for by the run at its start"
+        (told,) = await waiting.until(lambda: messages(engine, "schedule-missed"))
+        assert told["message_data"]["missed"] == 23
+        await waiting.until(lambda: shown(engine, "each"), lambda now: now["on_time"])
 
 
 HANGING = """

@@ -9,6 +9,7 @@ from core import clock
 from core.dsl.language.timers import Interval, Timer
 from core.model.schedule import MOST_CAUGHT_UP
 
+START_NS = 5 * clock.NANOSECONDS  # within which a job that is deployed, or whose engine is restarted, runs
 MOST_COUNTED = 1000  # firings that were missed or skipped; of more it is known that there are at least so many
 
 
@@ -61,17 +62,20 @@ def newest(timer: Timer, after_ns: int, until_ns: int, most: int, seed: str) -> 
 def missed(timer: Timer, since_ns: int, now_ns: int, seed: str) -> Missed:
     """What came due after `since_ns`, up to now, and did not run.
 
-    Windows that follow each other are each taken, so that nothing of them is missed; an interval that fires at its
-    start makes up for the last one by that.
+    Windows that follow each other are each taken, so that nothing of them is missed. An interval that fires at its
+    start makes up for the last one by that; where it makes up for no other, what came due while a job was deployed
+    or moved is none of its times.
     """
     if timer.sequenced or since_ns >= now_ns:
         return Missed()
-    times = newest(timer, since_ns, now_ns, MOST_COUNTED, seed)
-    if isinstance(timer, Interval) and timer.immediate:
-        if timer.missed != "all":
+    policy = timer.missed
+    begins_at_once = isinstance(timer, Interval) and timer.immediate
+    if begins_at_once and policy != "all":
+        if now_ns - since_ns < START_NS:
             return Missed()
-        times = times[:-1]
-    return _decided(times, now_ns, timer.missed, timer.catch_up)
+        policy = "skip"
+    times = newest(timer, since_ns, now_ns, MOST_COUNTED, seed)
+    return _decided(times[:-1] if begins_at_once else times, now_ns, policy, timer.catch_up)
 
 
 def paused(timer: Timer, since_ns: int, now_ns: int, policy: str, seed: str) -> Missed:
