@@ -473,6 +473,7 @@ async def _prepared(
     await licensing.keep()
     ids = clock.Ids(await database.read(invocations.latest_id))
     engine = Engine(settings, operations, database, spawn, licensing, ids, running=running)
+    engine.fleet.conditions.alive_ns = owned.alive_ns
     if running:
         engine.logbook.open()
         stack.push_async_callback(engine.logbook.close)
@@ -540,7 +541,6 @@ async def open_engine(
             engine.broker.open()
         steps = {"retention": engine.keep_retention, "kv": engine.kv.keep, "reconcile": engine.keeper.keep}
         steps |= {
-            "conditions": engine.fleet.conditions.keep,
             "watcher": engine.watcher.keep,
             "health": engine.fleet.age,
         }

@@ -33,7 +33,6 @@ from core.store.database import Database
 log = structlog.get_logger("core.fleet")
 
 FOLD_SECONDS = 5.0  # between two writes of what is no change of health
-SIGN_SECONDS = 30.0  # between two signs of an engine that is there
 RESTING = (WorkloadState.COMPLETED, WorkloadState.QUARANTINED)  # not taken down by the end of a process
 
 
@@ -54,6 +53,7 @@ class Conditions:
         self._due = False  # it is written at the end of this tick
         self._timer: asyncio.TimerHandle | None = None  # and what is folded, then
         self._before: Sign | None = None
+        self.alive_ns = 0  # when the engine before was alive for the last time, as its lock tells (0: not at all)
         self._recording = False
 
     # -- life ----------------------------------------------------------------------------------------------
@@ -71,6 +71,8 @@ class Conditions:
         self._outages = {Subject(Kind.WORKLOAD, one.tenant, one.workload): one for one in open_outages}
         self._before = await self._database.read(table.last_sign)
         if self._before is not None:
+            if not self._before.ended:
+                self._before = self._before._replace(at_ns=max(self._before.at_ns, self.alive_ns))
             self._engine_was_gone(rows, self._before)
 
     def _engine_was_gone(self, rows: Iterable[WorkloadRow], sign: Sign) -> None:
@@ -90,12 +92,6 @@ class Conditions:
         changes, self._changes = self._changes, Changes()
         self._recording = True
         await self._database.write(table.resume, changes, clock.now_ns())
-
-    async def keep(self) -> None:
-        """Leave a sign now and then, and wait."""
-        await asyncio.sleep(SIGN_SECONDS)
-        if self._recording:
-            await self._database.write(lambda db: table.sign(db, clock.now_ns(), ended=False))
 
     async def end(self) -> None:
         """The engine ends: what happens from now on happens because of that."""

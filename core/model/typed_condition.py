@@ -102,13 +102,22 @@ def of_another_version(typed: Typed) -> Typed:
     return tuple(one for one in typed if one.type in HARD)
 
 
+def wrong_since(typed: Iterable[TypedCondition]) -> int | None:
+    """Since when a type is false that no state tells, over restarts; None: none is."""
+    return min((one.since_ns for one in _wrong(typed)), default=None)
+
+
 def warning(typed: Iterable[TypedCondition]) -> str:
     """Why something that is up needs a look: its first type that is false and that no state tells; else empty."""
-    bad = [one for one in typed if one.type not in HARD and one.status is Status.FALSE]
+    bad = _wrong(typed)
     if not bad:
         return ""
     more = f" (and {', '.join(one.type.value for one in bad[1:])})" if len(bad) > 1 else ""
     return f"{bad[0].type.value}: {bad[0].message or bad[0].reason}{more}"
+
+
+def _wrong(typed: Iterable[TypedCondition]) -> list[TypedCondition]:
+    return [one for one in typed if one.type not in HARD and one.status is Status.FALSE]
 
 
 def of_all(members: Iterable[tuple[str, Typed]]) -> dict[Type, Finding]:

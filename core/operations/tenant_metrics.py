@@ -7,12 +7,12 @@ from itertools import islice
 
 from core import clock
 from core.engine import Engine
-from core.model import results
-from core.model.condition import Health, Kind, Subject
+from core.model import results, typed_condition
+from core.model.condition import Condition, Health, Kind, Subject
 from core.model.measure import MOST_JOBS, OTHER, Family, Sample
 from core.model.operation import Params
 from core.model.principal import Caller, Role
-from core.model.typed_condition import Status
+from core.model.typed_condition import Status, Typed
 from core.model.workload import WorkloadView
 from core.operations.registry import operation
 
@@ -66,10 +66,16 @@ def _deployments(engine: Engine, tenant: str) -> Iterator[Family]:
         ]
         found = kept.of(subject)
         if found is not None and found.health is not Health.HEALTHY:
-            unhealthy.append(Sample(found.since_ns / clock.NANOSECONDS, labels))
+            unhealthy.append(Sample(_unhealthy_since(found, kept.typed(subject)) / clock.NANOSECONDS, labels))
     yield Family("deployment_condition", "gauge", "Whether a condition of a deployment is true.", conditions)
-    help = "Since when a deployment is not healthy in the way it is now."
+    help = "Since when a deployment is not healthy in the way it is now, or what it warns of holds."
     yield Family("deployment_unhealthy_since_timestamp_seconds", "gauge", help, unhealthy)
+
+
+def _unhealthy_since(found: Condition, typed: Typed) -> int:
+    """A warning is interrupted by each end of its engine or worker, and what it warns of is not."""
+    wrong = typed_condition.wrong_since(typed)
+    return found.since_ns if wrong is None else min(found.since_ns, wrong)
 
 
 def _single_jobs(engine: Engine, tenant: str) -> Iterator[Family]:
@@ -85,10 +91,13 @@ def _single_jobs(engine: Engine, tenant: str) -> Iterator[Family]:
                 if one.status is not Status.UNKNOWN:
                     true[one.type.value] = true.get(one.type.value, True) and one.status is Status.TRUE
         conditions += [Sample(int(value), {**labels, "type": type}) for type, value in sorted(true.items())]
-        told = [view.condition for view in replicas[job] if view.condition is not None]
-        since = [one.since_ns for one in told if one.health is not Health.HEALTHY]
+        since = [
+            _unhealthy_since(view.condition, view.typed)
+            for view in replicas[job]
+            if view.condition is not None and view.condition.health is not Health.HEALTHY
+        ]
         if since:
             unhealthy.append(Sample(min(since) / clock.NANOSECONDS, labels))
     yield Family("job_condition", "gauge", "Whether a condition of a job without a deployment is true.", conditions)
-    help = "Since when a job without a deployment is not healthy in the way it is now."
+    help = "Since when a job without a deployment is not healthy in the way it is now, or what it warns of holds."
     yield Family("job_unhealthy_since_timestamp_seconds", "gauge", help, unhealthy)

@@ -122,6 +122,7 @@ async def test_no_outage_begins_before_its_workload_was_up(tmp_path: Path) -> No
         )
     with contextlib.closing(sqlite3.connect(home / "sluice.db")) as db, db:
         db.executescript("UPDATE engine_signs SET at_ns = at_ns - 3600000000000; DELETE FROM messages")
+    os.utime(home / "engine.lock", (0, 0))
     async with engine_on(home, workers=0) as engine:
         gone = await engine.database.read(conditions.outages, ADMIN.tenant, 0)
         lost = {one.workload: one.began_at_ns for one in gone if one.cause == "engine-lost"}

@@ -71,6 +71,9 @@ async def test_a_typo_in_the_path_of_an_output_is_a_warning_that_outlives_the_en
         kept = next(typed for typed in again["conditions"] if typed["type"] == "EventsAccepted")
         assert (kept["status"], kept["since"]) == ("false", false[0]["since"])
         assert (await warned(engine, "typo"))["reason"].startswith("EventsAccepted")
+        families = (await engine.call("tenant_metrics", {}, ADMIN))["families"]
+        (unhealthy,) = [one for one in families if one["name"] == "job_unhealthy_since_timestamp_seconds"]
+        assert unhealthy["samples"] == [since], "an alert that waits does not begin anew with the engine"
 
 
 async def test_a_filter_whose_condition_fails_for_every_event_is_a_warning_and_counted(tmp_path: Path) -> None:
