@@ -359,7 +359,8 @@ class _Expander:
             except InvalidDocument as error:
                 for problem in error.errors or ():
                     where = f"job {draft.name}, {problem.pointer or '/'}: {problem.message}"
-                    self.block("invalid_job", f"{where}.", f"Mend {draft.origin}.", draft.pointer)
+                    hint = f"Mend the values that step {draft.step} is given, or {draft.origin}."
+                    self.block("invalid_job", f"{where}.", hint, draft.pointer)
                 if not error.errors:
                     self.block("invalid_job", f"Job {draft.name}: {error.message}", error.hint, draft.pointer)
         for one in mentions.secrets(document):
