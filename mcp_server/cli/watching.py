@@ -65,8 +65,14 @@ def _at_rest(row: Row) -> dict[str, Any]:
 
 
 def _line(row: Row, columns: tuple[str, ...], *, gone: bool) -> str:
-    if render.chosen() in render.FOR_PROGRAMS:
-        return orjson.dumps({**row, "gone": gone}, default=str).decode()
+    match render.chosen():
+        case "name":
+            return render.printable("", str(row[columns[0]]))
+        case "yaml":
+            shown = orjson.loads(orjson.dumps({**row, "gone": gone}, default=str))
+            return "---\n" + render.yaml(shown).rstrip("\n")
+        case "json":
+            return orjson.dumps({**row, "gone": gone}, default=str).decode()
     named = (name.removesuffix(tables.KEPT) for name in columns)
     told = [f"{name}={render.printable(name, row[name])}" for name in named if row.get(name) not in (None, "", [], {})]
     return "  ".join([clock.iso(clock.now_ns()), *told, *(["gone"] if gone else [])])

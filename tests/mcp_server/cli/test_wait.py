@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from core import errors
-from mcp_server.cli import connect, main, wait, watching
+from mcp_server.cli import connect, main, render, wait, watching
 
 pytestmark = pytest.mark.anyio
 UP, DOWN, DONE = (
@@ -114,3 +114,19 @@ async def test_a_line_tells_what_is_new_has_changed_or_is_gone() -> None:
     assert watching.changes(before, now) == [({"state": "online"}, False), ({"state": "online"}, True)]
     assert watching.changes(now, {**now, "a": {"state": "lost"}}) == [({"state": "lost"}, False)]
     assert watching.changes(now, now) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ("json", '{"name":"w1","state":"lost","gone":false}\n'),
+        ("yaml", "---\nname: w1\nstate: lost\ngone: false\n"),
+        ("name", "w1\n"),
+    ],
+)
+def test_what_is_watched_in_a_pipe_is_told_in_the_form_that_was_asked_for(
+    form: Any, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(render, "_chosen", form)
+    watching._tell({}, [{"name": "w1", "state": "lost"}], ("name", "state"))
+    assert capsys.readouterr().out == told
