@@ -64,9 +64,11 @@ async def find(
     with fleet.logs.watch(within) as arrived:
         while True:
             arrived.clear()
-            seq = max(book.seq, within.after)  # nothing up to it comes any more, and all of it is looked through
+            # Nothing up to `seq` comes any more, and all of it is looked through. What is written down while the file
+            # is read is behind it, and found by the next search alone.
+            seq = max(book.seq, within.after)
             found = await book.search(
-                within,
+                replace(within, before=book.seq + 1),
                 limit,
                 pattern=pattern,
                 newest_first=not follows,

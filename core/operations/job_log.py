@@ -108,7 +108,7 @@ class LogSearch(Params):
 async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> results.jobs.FoundLines:
     """Search job logs, of gone jobs too. Unless `complete`, go on with `next_cursor`: nothing older than
     `searched_until` was seen."""
-    now = engine.now_ns()
+    now, after = engine.now_ns(), engine.logbook.seq
     since = 0 if params.since is None else moment(params.since, now, "/since")
     within = Range(
         caller.tenant,
@@ -116,13 +116,12 @@ async def log_search(engine: Engine, caller: Caller, params: LogSearch) -> resul
         levels=mask_from(params.level) if params.level else 0,
         since_ns=since,
         until_ns=0 if params.until is None else moment(params.until, now, "/until"),
-        before=position(params.cursor) or 0,
+        before=position(params.cursor) or after + 1,  # what comes meanwhile is of who follows
     )
     within = await run_logs.narrow(engine.database, engine.fleet.runs, within, params.run, params.invocation)
     pattern = None if not params.text else Pattern(params.text, regex=params.regex)
     if params.after is not None:
         return await _after(engine, params, within, pattern, caller)
-    after = engine.logbook.seq
     found = await engine.logbook.search(within, params.limit, pattern=pattern)
     if params.of and not found.lines and not (params.run or params.invocation):
         await log_reading.refuse_unknown(engine.fleet, caller.tenant, params.of)

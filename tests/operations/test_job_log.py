@@ -15,6 +15,7 @@ import pytest
 from core import clock, errors
 from core.engine import Engine
 from core.fleet import log_reading
+from core.store import log_search
 from core.store.log_chunks import Source
 from tests import waiting
 from tests.engines import ADMIN, USER, deploy, engine_on
@@ -173,6 +174,40 @@ async def test_following_a_log_gives_every_line_once_and_in_order(engine: Engine
     whole = (await log(engine, limit=500))["items"]
     assert [line["at"] + line["text"] for line in whole][: len(seen)] == seen
     assert found["unreachable"] == []
+
+
+async def test_lines_that_come_and_are_written_while_the_file_is_read_are_given_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between what an answer is asked up to and the look into the file, a thread of its own may have written more."""
+    source, book, loop = Source("tenant-a/ticker#0", "", "local-1"), engine.logbook, asyncio.get_running_loop()
+    await engine.call("job_put", {"document": TICK}, ADMIN)
+    engine.fleet.logs.add(source, 1, "info", "line 0", {})
+    number = 0
+
+    async def write() -> None:
+        nonlocal number
+        number += 1
+        engine.fleet.logs.add(source, 1, "info", f"line {number}", {})
+        await waiting.until(lambda: not book.held)
+
+    def late(*arguments: Any, **options: Any) -> Any:  # in a thread of the readers
+        if number < 6:
+            asyncio.run_coroutine_threadsafe(write(), loop).result(waiting.SECONDS)
+        return search(*arguments, **options)
+
+    search = log_search.search
+    monkeypatch.setattr(log_search, "search", late)
+    for operation, cursor, asked in (("job_log", "cursor", {"name": "ticker"}), ("log_search", "after", {})):
+        number = 0
+        found = await engine.call(operation, asked, ADMIN)
+        start, seen = found["items"][-1]["text"], []
+        with anyio.fail_after(waiting.SECONDS):
+            while len(seen) < 6:
+                found = await engine.call(operation, {**asked, "after": found[cursor], "wait_seconds": 5}, ADMIN)
+                seen += [line["text"] for line in found["items"]]
+        assert start == "line 0"
+        assert seen == [f"line {one}" for one in range(1, 7)]
 
 
 async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(
