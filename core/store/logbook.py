@@ -317,7 +317,11 @@ class Logbook:
         def read() -> Found:
             db = self._unused.get()
             try:
-                return log_search.search(db, within, pattern, limit, held, seconds, newest_first=newest_first)
+                db.execute("BEGIN")  # one state of the file: chunks that it has named may be merged, or go, meanwhile
+                try:
+                    return log_search.search(db, within, pattern, limit, held, seconds, newest_first=newest_first)
+                finally:
+                    db.execute("ROLLBACK")
             except sqlite3.Error as error:
                 raise connection.translate(error) from error
             finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -253,6 +253,30 @@ async def test_pages_have_every_line_once_in_both_directions(tmp_path: Path) -> 
                 break
             within = Range("t", after=found.edge)
         assert seen == [f"{number}" for number in range(40)]
+
+
+async def test_chunks_that_are_merged_while_a_log_is_followed_are_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, chunks = tmp_path / "logs.db", log_rows.chunks
+
+    def merged_meanwhile(*given: Any, **options: Any) -> Iterator[log_chunks.Chunk]:
+        found = chunks(*given, **options)
+        yield next(found)
+        with contextlib.closing(log_rows.connect(path, write=True)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            log_rows.merge_parts(other, A.workload)
+            other.execute("COMMIT")
+        yield from found
+
+    async with opened(path) as book:
+        for number in range(5):
+            write(book, A, f"{number}")
+            await written(book)
+        monkeypatch.setattr(log_rows, "chunks", merged_meanwhile)
+        for _ in range(2):
+            found = await book.search(Range("t", after=1), 9, newest_first=False)
+            assert [line.text for _, line in found.lines] == ["0", "1", "2", "3", "4"]
 
 
 async def test_a_search_that_runs_out_of_time_says_where_to_go_on(tmp_path: Path) -> None:
