@@ -7,16 +7,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import anyio
 import orjson
 
-from core import errors
-from mcp_server.cli import connect, render
+from mcp_server.cli import connect, following, render
 
 FOLLOW_SECONDS = 20
-RETURN_SECONDS = 0.5  # between two looks whether the engine is back
 PAGE = 500
-GONE = (errors.Busy, errors.NoEngine, errors.StorageUnavailable)  # what an engine that ends, or begins, answers
 _COLOURS = re.compile(r"\x1b\[[0-9:;]*m")
 _CONTINUED = "\n    | "  # of a text of several lines: no line of it looks like one of its own
 
@@ -66,21 +62,12 @@ async def _follow(
 ) -> None:
     """Print what comes after a place, each line once, also of the next engines; ends with the command."""
     asked = {**wanted, "limit": PAGE, "wait_seconds": FOLLOW_SECONDS}
-    away = False
     while True:
-        try:
-            result = await engine.call(operation, **{**asked, "after": after})
-        except GONE as error:
-            if not away:
-                connect.note(f"note: {error.message} This goes on when there is an engine again.")
-            away = True
-            await anyio.sleep(RETURN_SECONDS)
-            continue
-        if away:
-            connect.note("note: there is an engine again")
+        asked["after"] = after
+        result = await following.ask(lambda: engine.call(operation, **asked))
         if result.get("reset"):
             connect.note("note: some lines were let go before they could be shown here (log_retention_mb, log_job_mb)")
-        away, after = False, result.get("after") or result["cursor"]
+        after = result.get("after") or result["cursor"]
         _print(result["items"], as_json=as_json)
 
 

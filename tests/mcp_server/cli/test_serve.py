@@ -15,6 +15,7 @@ import httpx2
 import mcp
 import orjson
 import pytest
+from anyio.abc import ByteReceiveStream
 from mcp.client.streamable_http import streamable_http_client
 
 from core import errors, ownership
@@ -207,7 +208,7 @@ async def test_messages_can_be_followed(tmp_path: Path) -> None:
 
 async def test_a_command_that_outlives_the_engine_ends_with_a_sentence_and_is_none_itself(tmp_path: Path) -> None:
     scene = stage.Stage(tmp_path / "home")
-    words = ["messages", "--follow", "--home", str(scene.home)]
+    words = ["worker", "list", "--watch", "--home", str(scene.home)]
     try:
         with anyio.fail_after(60):
             await scene.start(workers=1)
@@ -215,12 +216,12 @@ async def test_a_command_that_outlives_the_engine_ends_with_a_sentence_and_is_no
                 "POST", "/api/jobs", document=JOB.replace("once", "ever").replace("json: true", "interval: 1h")
             )
             await scene.must("POST", "/api/jobs/ever/deploy")
-            async with await anyio.open_process([stage.program("sluice"), *words], env=stage.environment()) as follower:
-                assert follower.stderr is not None
-                assert b"Following" in await follower.stderr.receive()
+            async with await anyio.open_process([stage.program("sluice"), *words], env=stage.environment()) as watcher:
+                assert watcher.stderr is not None and watcher.stdout is not None
+                assert b"local-1" in await watcher.stdout.receive()
                 os.kill(scene.pid, signal.SIGKILL)
-                said = b"".join([part async for part in follower.stderr])
-                assert await follower.wait() == codes.NO_ENGINE
+                said = b"".join([part async for part in watcher.stderr])
+                assert await watcher.wait() == codes.NO_ENGINE
     finally:
         with anyio.fail_after(30, shield=True):
             await scene.stop()
@@ -230,23 +231,58 @@ async def test_a_command_that_outlives_the_engine_ends_with_a_sentence_and_is_no
     ]
 
 
-async def test_a_command_that_follows_goes_on_with_the_next_engine(tmp_path: Path) -> None:
+async def test_messages_that_are_followed_go_on_where_they_were_when_the_engine_was_killed(tmp_path: Path) -> None:
     scene = stage.Stage(tmp_path / "home")
     words = ["messages", "--follow", "--home", str(scene.home)]
+    seen: list[str] = []
+    said = bytearray()
+
+    async def hear(notes: ByteReceiveStream) -> None:
+        async for part in notes:
+            said.extend(part)
+
+    async def follow(printed: ByteReceiveStream) -> None:
+        rest = b""
+        async for part in printed:
+            *lines, rest = (rest + part).split(b"\n")
+            seen.extend(orjson.loads(line)["id"] for line in lines)
+
     try:
-        with anyio.fail_after(60):
-            await scene.start(workers=0)
-            async with await anyio.open_process([stage.program("sluice"), *words], env=stage.environment()) as follower:
+        with anyio.fail_after(90):
+            await scene.start(workers=1)
+            async with (
+                await anyio.open_process([stage.program("sluice"), *words], env=stage.environment()) as follower,
+                anyio.create_task_group() as tasks,
+            ):
                 assert follower.stderr is not None and follower.stdout is not None
                 assert b"Following" in await follower.stderr.receive()
-                await scene.stop()
-                await scene.start(workers=1)
-                told = orjson.loads((await follower.stdout.receive()).splitlines()[0])
+                tasks.start_soon(follow, follower.stdout)
+                tasks.start_soon(hear, follower.stderr)
+                often = JOB.replace("json: true", "json: true, trigger: {interval: 50ms}")
+                await scene.must("POST", "/api/jobs", document=often)
+                await scene.must("POST", "/api/jobs/once/deploy")
+                for kills in (1, 2):
+                    before = len(seen)
+                    await waiting.until(lambda: len(seen) > before + 20)  # noqa: B023  # it is over before the next one
+                    os.kill(scene.pid, signal.SIGKILL)
+                    await scene.stop()  # what it leaves
+                    gone = b"This goes on when there is an engine again."
+                    await waiting.until(lambda: said.count(gone) == kills)  # noqa: B023
+                    await scene.start(workers=1)
+                before = len(seen)
+                await waiting.until(lambda: len(seen) > before + 20)
                 follower.terminate()
+            kept, after = [], seen[0]
+            while items := (await scene.must("GET", f"/api/messages?after={after}&limit=100"))["items"]:
+                kept += [item["id"] for item in items]
+                after = kept[-1]
+                if after >= seen[-1]:
+                    break
     finally:
         with anyio.fail_after(30, shield=True):
             await scene.stop()
-    assert told["message_type"] == "worker-online"
+    assert seen == sorted(set(seen))
+    assert seen[1:] == [id for id in kept if id <= seen[-1]]
 
 
 async def test_a_large_body_is_refused_and_the_connection_lives(scene: stage.Stage) -> None:
