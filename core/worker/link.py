@@ -130,10 +130,14 @@ class Link:
         self._send(frames.Began(workload, *told))
 
     def clean(self, workload: str, text: str, fields: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """A line of a log as others may see it."""
+        """A line of a log as others may see it; the fields of one that is too long say so (`truncated`), with how many
+        characters it had."""
+        whole = len(text)
         if (redactor := self.redactor(workload)) is not None:
             text, fields = redactor.beginning(text, MAX_LOG_CHARACTERS), redactor.value(fields)
-        return text[:MAX_LOG_CHARACTERS], fields
+        if whole > MAX_LOG_CHARACTERS:
+            return text[:MAX_LOG_CHARACTERS], {**fields, "truncated": {"of": whole}}
+        return text, fields
 
     def beat(self, figures: dict[str, frames.Figures]) -> None:
         """A sign of life, with the figures of the workloads that have new ones."""

@@ -17,6 +17,7 @@ from core.engine import Engine
 from core.fleet import log_reading
 from core.store import log_search
 from core.store.log_chunks import Source
+from mcp_server.cli import job_log
 from tests import waiting
 from tests.engines import ADMIN, USER, deploy, engine_on
 
@@ -221,6 +222,16 @@ async def test_a_log_is_bounded_in_lines_and_characters_and_filtered_by_level(
     assert short["truncated"]
     assert 1 <= len(short["items"]) < 30
     assert (await log(engine, level="error"))["items"] == []
+
+
+async def test_a_line_that_was_cut_says_how_long_it_was(engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    await deploy(engine, f"name: ticker\ninput: {{echo: {{event: {'x' * 100_004}}}}}\noutput: {{print: STDOUT}}\n")
+    (line,) = [line for line in (await log(engine, wait_seconds=20))["items"] if line["level"] == "print"]
+    written = '{"_raw":"' + "x" * 100_004 + '"}'
+    assert line["text"] == written[:8192]
+    assert line["fields"] == {"target": "STDOUT", "truncated": {"of": len(written)}}
+    job_log._print([line], as_json=False)
+    assert capsys.readouterr().out.endswith('xxx {"target":"STDOUT","truncated":{"of":100015}}\n')
 
 
 async def test_the_lines_that_a_dead_worker_had_sent_are_still_there(engine: Engine) -> None:

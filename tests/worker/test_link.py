@@ -11,7 +11,8 @@ from core.channel import Channel
 from core.dsl.component import Outgoing
 from core.model import frames
 from core.model.states import WorkloadState
-from core.worker.link import Link
+from core.worker.link import MAX_LOG_CHARACTERS, Link
+from core.worker.redact import Redactor
 from core.worker.runs import RunReport
 from tests import waiting
 
@@ -74,3 +75,18 @@ async def test_a_message_is_sent_before_all_that_comes_behind_it_and_settles_the
         (5, 0),
     ]
     link.close()
+
+
+async def test_a_line_that_is_too_long_says_so_with_its_whole_length_and_keeps_its_secrets() -> None:
+    redactor = Redactor()
+    link = Link(cast(Channel, None), {"other": redactor})
+    longest, fields = "x" * MAX_LOG_CHARACTERS, {"target": "STDOUT"}
+    assert link.clean("t/j#0", longest, fields) == (longest, fields)
+    assert link.clean("t/j#0", longest + "yz", fields) == (longest, {**fields, "truncated": {"of": 8194}})
+    assert fields == {"target": "STDOUT"}
+    redactor.learn("s3cret-value")
+    text, said = link.clean("other/j#0", "s3cret-value" + longest, {"of": "s3cret-value"})
+    assert text.startswith("***xxx")
+    assert len(text) <= MAX_LOG_CHARACTERS
+    assert said == {"of": "***", "truncated": {"of": MAX_LOG_CHARACTERS + 12}}
+    assert link.clean("other/j#0", "s3cret-value", {}) == ("***", {})
