@@ -285,6 +285,9 @@ class Fleet:
         for id, replica in worker.replicas.items():
             self._bus.detach(parse(id).group, replica, died=not worker.left)
         self._bus.reach(worker.name, None)
+        if not worker.left:  # lines that its jobs wrote last may have gone with it
+            for row in self._workloads.up_on(worker.name):
+                self.logs.broke_off(self.hearing.source(row.id, worker.name), worker.heartbeat_at_ns)
         self.timetables.gone(worker.sent)
         self._workloads.worker_gone(worker, Outage.WORKER_STOPPED if meant else Outage.WORKER_LOST)
         why = worker.shut_out or ("it said good-bye" if worker.left else "it fell silent or died")

@@ -67,6 +67,14 @@ class JobLogs:
         lines = max(1, min(told.lines, len(memoryview(told.text))))  # other numbers are wrong, and told as malformed
         self._keep(source, self.book.take(source, lines, told.columns, told.text))
 
+    def broke_off(self, source: Source, heard_ns: int) -> None:
+        """The worker of a workload that was at work is gone, and has not said that it has sent everything; it was heard
+        at `heard_ns` for the last time."""
+        kept = self.held(source.workload)
+        since = kept[-1].last_seq if kept else heard_ns  # a seq is the time at which a line was taken, or just after it
+        now = clock.now_ns()
+        self._keep(source, self.book.broke_off(source, "worker", min(since, now), now))
+
     def _keep(self, source: Source, bundle: Bundle) -> None:
         last = self._last.get(source.workload)
         if last is None:
@@ -100,8 +108,10 @@ class JobLogs:
         return lines[-LOG_LINES:]
 
     def last_warning(self, workload: str) -> str:
-        """The text of the last warning, or worse, among the last lines of a workload; empty when there is none."""
-        return next((line.text for line in reversed(self.of(workload)) if line.level in ("warning", "error")), "")
+        """The text of the last warning, or worse, among the last lines of a workload; empty when there is none. What is
+        said of lines that are missing is none of the job."""
+        loud = (line for line in reversed(self.of(workload)) if line.level in ("warning", "error"))
+        return next((line.text for line in loud if "dropped" not in line.fields), "")
 
     def workloads(self, tenant: str, job: str) -> list[str]:
         """The ids of a job's replicas that have lines here, also of those that are gone."""

@@ -327,6 +327,11 @@ class Workloads:
         if seen is None or (seen.state, seen.reason) != (WorkloadState.ASSIGNED.value, reason):
             self.observe(row.id, Observed(WorkloadState.ASSIGNED.value, reason, version=row.version))
 
+    def up_on(self, worker: str) -> list[WorkloadRow]:
+        """The workloads that start or run on a worker, as it said last."""
+        up = (WorkloadState.STARTING, WorkloadState.RUNNING)
+        return [row for row in self._by_worker.get(worker, ()) if self._observed[row.id].state in up]
+
     def worker_gone(self, worker: Worker, cause: Outage) -> None:
         """Nothing of a worker runs any more; what was complete or quarantined stays so."""
         for row in self._rows.values():

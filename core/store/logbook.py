@@ -124,10 +124,7 @@ class Logbook:
         self._thread.start()
         now = clock.now_ns()
         for source, last_ns in broken:
-            between = {"from": clock.iso(last_ns), "to": clock.iso(now), "reason": "engine-ended"}
-            self.add(
-                source, now, "warning", "The engine ended here; the last lines before may be lost", {"dropped": between}
-            )
+            self.broke_off(source, "engine", last_ns, now)
 
     def _open_files(self, broken: list[tuple[Source, int]]) -> sqlite3.Connection:
         if not self.path.exists():
@@ -170,6 +167,13 @@ class Logbook:
         line = Gathered()
         line.add(at_ns, level, text, fields)
         return self.take(source, 1, line.columns(), line.text())
+
+    def broke_off(self, source: Source, who: str, from_ns: int, to_ns: int) -> Bundle:
+        """Take a line that says that the lines between two times may be lost, for the engine or worker (`who`) that had
+        them was not given the time to hand them on."""
+        between = {"from": clock.iso(from_ns), "to": clock.iso(to_ns), "reason": f"{who}-ended"}
+        text = f"The {who} ended here; the last lines before may be lost"
+        return self.add(source, to_ns, "warning", text, {"dropped": between})
 
     def take(self, source: Source, lines: int, columns: Json, text: Json) -> Bundle:
         """Take lines as they were written out (core.model.log_lines), unread; never waits, never fails."""

@@ -234,8 +234,13 @@ async def test_a_line_that_was_cut_says_how_long_it_was(engine: Engine, capsys: 
     assert capsys.readouterr().out.endswith('xxx {"target":"STDOUT","truncated":{"of":100015}}\n')
 
 
-async def test_the_lines_that_a_dead_worker_had_sent_are_still_there(engine: Engine) -> None:
+async def test_the_lines_that_a_dead_worker_had_sent_are_there_and_that_others_may_be_missing_is_told(
+    engine: Engine,
+) -> None:
     await deploy(engine, TICK)
+    await deploy(engine, "name: silent\ninput: {internal-messages: {filter-tag: none}}\noutput: {print: STDOUT}\n")
+    await deploy(engine, "name: over\ninput: {echo: {event: once}}\noutput: {print: STDOUT}\n")
+    await waiting.until(lambda: engine.fleet.workload_views(tenant=ADMIN.tenant, job="over")[0].state == "completed")
     await waiting.until(lambda: len(engine.fleet.logs.of("tenant-a/ticker#0")) > 3)
     pid = engine.fleet.workers["local-1"].pid
     assert pid is not None
@@ -243,7 +248,27 @@ async def test_the_lines_that_a_dead_worker_had_sent_are_still_there(engine: Eng
     await waiting.until(lambda: engine.fleet.workers["local-1"].channel is None)
     found = await log(engine)
     assert found["unreachable"] == ["local-1"]
-    assert len(found["items"]) > 3
+    *before, mark = found["items"]
+    assert len(before) > 3
+    assert mark["level"] == "warning"
+    gap = mark["fields"]["dropped"]
+    assert gap["reason"] == "worker-ended"
+    assert before[-1]["at"] <= gap["from"] <= gap["to"]
+    (only,) = (await log(engine, name="silent", level="warning"))["items"]
+    assert only["fields"]["dropped"]["reason"] == "worker-ended"
+    assert (await log(engine, name="over", level="warning"))["items"] == []
+    for name in ("ticker", "silent"):  # a line about the log is no cause of what a job does
+        assert engine.fleet.logs.last_warning(f"tenant-a/{name}#0") == ""
+
+
+async def test_a_worker_that_ends_as_it_was_asked_to_leaves_no_mark(engine: Engine) -> None:
+    await deploy(engine, TICK)
+    await waiting.until(lambda: len(engine.fleet.logs.of("tenant-a/ticker#0")) > 3)
+    pid = engine.fleet.workers["local-1"].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    await waiting.until(lambda: engine.fleet.workers["local-1"].channel is None)
+    assert (await log(engine, level="warning"))["items"] == []
 
 
 async def test_the_reason_of_a_failure_is_in_the_log_and_in_the_job(engine: Engine) -> None:
