@@ -22,7 +22,7 @@ class Attached:
 
     `call` does an operation (name, arguments, caller), `subscribe` has notices told until what it returns is called,
     `trouble` says what keeps the engine from its work, `readiness` whether it can take any now, `copy` copies the store
-    for a backup.
+    for a backup, and `around` says what that has to know of the engine's settings before.
     """
 
     def __init__(
@@ -31,12 +31,14 @@ class Attached:
         subscribe: Callable[[Notice], Callable[[], None]],
         trouble: Callable[[], str],
         copy: Callable[[], Awaitable[dict[str, Any]]],
+        around: Callable[[], dict[str, Any]],
         readiness: Callable[[], Readiness] = Readiness,
     ) -> None:
         self._call = call
         self._subscribe = subscribe
         self._trouble = trouble
         self._copy = copy
+        self._around = around
         self._readiness = readiness
         self._links: set[channel.Channel] = set()
 
@@ -73,6 +75,8 @@ class Attached:
                 return {"version": version, "pid": os.getpid(), "trouble": self._trouble(), "readiness": can}
             case "copy":
                 return await self._copy()
+            case "around":
+                return self._around()
         raise errors.NotFound(f"There is no call {errors.shorten(name, 60)}.")
 
 

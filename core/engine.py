@@ -318,8 +318,12 @@ class Engine:
     async def copy_store(self) -> dict[str, Any]:
         """Copy the databases into the staging directory of a backup, for the process that has made it there."""
         copied = await copying.while_running(self.database, self.settings.home, self.settings.home / staging.DIRECTORY)
-        outside = copying.around(self.settings, dict(os.environ))
-        return {"copied": msgspec.to_builtins(copied), "around": msgspec.to_builtins(outside)}
+        return {"copied": msgspec.to_builtins(copied), "around": self.around()}
+
+    def around(self) -> dict[str, Any]:
+        """What a backup has to know that only the settings of this engine tell: core.backup.copying.Around."""
+        found: dict[str, Any] = msgspec.to_builtins(copying.around(self.settings, dict(os.environ)))
+        return found
 
     def readiness(self) -> readiness.Readiness:
         """Whether work that comes now is accepted and done."""
@@ -555,7 +559,9 @@ async def open_engine(
             steps["logins"] = engine.signing_in.keep
         for name, step in steps.items():
             stack.callback(engine.loops.start(name, step).cancel)
-        attached = Attached(engine.call, engine.subscribe, engine.trouble, engine.copy_store, engine.readiness)
+        attached = Attached(
+            engine.call, engine.subscribe, engine.trouble, engine.copy_store, engine.around, engine.readiness
+        )
         server = accepting.Acceptor(owned.listen(), engine.sessions, attached.join)
         stack.callback(attached.abort)
         stack.callback(engine.sessions.close)

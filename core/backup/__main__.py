@@ -37,7 +37,8 @@ def main() -> int:
 async def _do(task: Task) -> Outcome:
     place = places.place(task.to)
     name = places.name_of(task.home_id, clock.now_ns())
-    passphrase = sealing.passphrase_of(Path(task.passphrase_file)) if task.passphrase_file else None
+    secret = Path(task.passphrase_file) if task.passphrase_file else None
+    passphrase = None if secret is None else sealing.passphrase_of(secret)
     size = 0
 
     def hand(file: Path, _: Manifest) -> None:
@@ -45,7 +46,7 @@ async def _do(task: Task) -> Outcome:
         size = file.stat().st_size
         place.put(file, name)
 
-    order = making.Order(Settings(home=Path(task.home)), place.local(name), passphrase, task.data, hand)
+    order = making.Order(Settings(home=Path(task.home)), place.local(name), passphrase, task.data, hand, secret)
     manifest = await making.make(order, dict(os.environ))
     gone = places.superfluous(place.names(), task.home_id, task.keep)
     place.delete(gone)  # the new one is there: only now may an old one go

@@ -119,6 +119,6 @@ def databases(place: Path, manifest: Manifest) -> inspection.Description:
 def unseal(sealed: bytes, passphrase: str, manifest: Manifest) -> dict[str, bytes]:
     """The keys by name, each of which is one that a home has. Raises Forbidden, InvalidDocument."""
     found = sealing.unseal(sealed, passphrase, f"{manifest.home_id} {manifest.moment_ns}")
-    if odd := [name for name in found if not contents.is_key(name)]:
+    if odd := [name for name in found if not contents.can_be_sealed(name)]:
         raise errors.InvalidDocument(f"Among the keys of this backup is {errors.shorten(odd[0], 80)}, which is none.")
     return found

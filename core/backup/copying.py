@@ -11,6 +11,7 @@ import msgspec
 from core import clock
 from core.backup import contents
 from core.contexts import keys
+from core.guard import filepolicy
 from core.settings import Settings
 from core.store import copies
 from core.store.database import Database
@@ -24,12 +25,22 @@ class Copied(msgspec.Struct, frozen=True):
 
 
 class Around(msgspec.Struct, frozen=True):
-    """What the engine uses that lies outside of its home."""
+    """What the engine uses that lies outside of its home, or that only its settings tell."""
 
     data_root: str
     file_roots: tuple[str, ...]
     jwt_key_file: str
     secrets_key_in_environment: bool
+    named: tuple[str, ...] = ()
+    """Files that a setting or a flag names."""
+    credentials: tuple[str, ...] = ()
+    """Files that the environment names for the clients of clouds."""
+    passphrase_file: str = ""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may hold a secret, wherever it lies."""
+        return (*self.named, *self.credentials)
 
 
 def around(settings: Settings, environment: Mapping[str, str]) -> Around:
@@ -38,7 +49,14 @@ def around(settings: Settings, environment: Mapping[str, str]) -> Around:
         tuple(map(str, settings.file_roots)),
         str(settings.jwt_key_file or ""),
         bool(environment.get(keys.VARIABLE)),
+        tuple(dict.fromkeys(map(_absolute, filepolicy.named_files(settings)))),
+        tuple(map(_absolute, filepolicy.cloud_files())),
+        _absolute(settings.backup_passphrase_file) if settings.backup_passphrase_file else "",
     )
+
+
+def _absolute(path: Path) -> str:
+    return str(path.expanduser().absolute())  # whoever reads it may be in another directory
 
 
 async def while_running(database: Database, home: Path, into: Path) -> Copied:

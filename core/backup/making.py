@@ -27,7 +27,8 @@ from core.store import inspection
 
 MOST_LEFT_OUT = 100
 _NO_DATA = "not asked for: --data"
-_NO_KEYS = "left out by choice: put it into the restored home (mode 0600)"
+_PASSPHRASE = "the passphrase of backups"
+_NAMED = "a setting names it, so it may hold a secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Order:
     """What is wanted. Without a passphrase the keys are left out.
 
     `to` None: the archive is made in the home, and goes when `hand` has taken it elsewhere; else `hand` sees it in its
-    place.
+    place. `passphrase_file`: where the passphrase is from, which is in no part of the archive.
     """
 
     settings: Settings
@@ -43,9 +44,10 @@ class Order:
     passphrase: str | None
     data: bool = False
     hand: Callable[[Path, Manifest], None] = lambda file, manifest: None
+    passphrase_file: Path | None = None
 
 
-Copy = Callable[[Path], Awaitable[tuple[Copied, Around]]]
+Copy = Callable[[Path], Awaitable[Copied]]
 
 
 async def make(order: Order, environment: dict[str, str]) -> Manifest:
@@ -60,42 +62,45 @@ async def make(order: Order, environment: dict[str, str]) -> Manifest:
     home = ownership.prepare(home)
     async with AsyncExitStack() as stack:
         place = stack.enter_context(staging(home))
-        copy = await _copier(stack, order.settings, home, environment)
+        copy, around = await _copier(stack, order.settings, home, environment)
         _check_room(home, place)
         if order.to is not None and order.to.resolve().is_relative_to(home):
             raise errors.InvalidParams(f"{order.to} lies in the home; a backup is kept elsewhere.")
         file = order.to or place / "archive.tar"
         with archive.create(file) as writer:
-            manifest = await _written(writer, order, home, place, copy)
+            manifest = await _written(writer, order, home, place, copy, around)
         await asyncio.to_thread(order.hand, file, manifest)
         return manifest
 
 
-async def _copier(stack: AsyncExitStack, settings: Settings, home: Path, environment: dict[str, str]) -> Copy:
-    """How the databases are copied: by the engine that runs, or by this process, which holds the lock meanwhile."""
+async def _copier(
+    stack: AsyncExitStack, settings: Settings, home: Path, environment: dict[str, str]
+) -> tuple[Copy, Around]:
+    """How the databases are copied: by the engine that runs, or by this process, which holds the lock meanwhile; and
+    what is around the home by the settings of either."""
     found = await ownership.own_or_connect(home)
     if isinstance(found, ownership.Ownership):
         stack.callback(found.release)
 
-        async def alone(place: Path) -> tuple[Copied, Around]:
+        async def alone(place: Path) -> Copied:
             copied = await asyncio.to_thread(copying.while_idle, home, place)
             found.release()  # an engine may start while the copies are packed
-            return copied, copying.around(settings, environment)
+            return copied
 
-        return alone
+        return alone, copying.around(settings, environment)
     link = found
     stack.push_async_callback(link.close)
 
-    async def asked(place: Path) -> tuple[Copied, Around]:
-        try:
-            answer = await link.call("copy", {})
-        except errors.NotFound as error:
-            raise errors.Busy(
-                "The engine that runs is of an older Sluice, which cannot copy its store.", hint="Restart it first."
-            ) from error
-        return msgspec.convert(answer["copied"], Copied), msgspec.convert(answer["around"], Around)
+    async def asked(place: Path) -> Copied:
+        return msgspec.convert((await link.call("copy", {}))["copied"], Copied)
 
-    return asked
+    try:
+        return asked, msgspec.convert(await link.call("around", {}), Around)
+    except errors.NotFound as error:
+        raise errors.Busy(
+            "The engine that runs is of an older Sluice, which does not say what is secret in its home.",
+            hint="Restart it first.",
+        ) from error
 
 
 def _check_room(home: Path, place: Path) -> None:
@@ -110,15 +115,21 @@ def _check_room(home: Path, place: Path) -> None:
         )
 
 
-async def _written(writer: archive.Writer, order: Order, home: Path, place: Path, copy: Copy) -> Manifest:
-    left_out: list[LeftOut] = []
-    before = _keys(home)
+async def _written(
+    writer: archive.Writer, order: Order, home: Path, place: Path, copy: Copy, outside: Around
+) -> Manifest:
+    files = (order.passphrase_file, order.settings.backup_passphrase_file, outside.passphrase_file)
+    passphrases, named = contents.withheld(home, outside.secrets, [str(one) for one in files if one])
+    without = dict.fromkeys(named, _NAMED) | dict.fromkeys(passphrases, _PASSPHRASE)
+    found = contents.sort(home, outside.secrets, passphrases)
+    left_out = [LeftOut(name, why) for name, why in found.left_out]
+    before = _keys(home, found)
     with writer.packed("home.tar", "files") as into:
-        packed = await asyncio.to_thread(trees.pack, home, contents.files(home), into, list(contents.keys(home)))
+        packed = await asyncio.to_thread(trees.pack, home, found.plain, into, without)
     writer.files(packed.files)
     left_out += _skipped("the home", packed)
     left_out += [LeftOut(name, "a database that was set aside") for name in contents.set_aside(home)]
-    copied, outside = await copy(place)
+    copied = await copy(place)
     about = inspection.describe(place / contents.DATABASE)
     for name in copied.names:
         if fault := await asyncio.to_thread(inspection.fault_of, place / name):
@@ -130,12 +141,13 @@ async def _written(writer: archive.Writer, order: Order, home: Path, place: Path
         with writer.packed(name, "database") as into:
             await asyncio.to_thread(_pour, place / name, into)
         (place / name).unlink()
-    left_out += await asyncio.to_thread(_data, writer, order, Path(outside.data_root))
+    left_out += await asyncio.to_thread(_data, writer, order, Path(outside.data_root), without)
     moment = copied.moment_ns
-    left_out += _seal(writer, order, _together(before, _keys(home)), f"{about.home_id} {moment}")
+    keys_now = _keys(home, contents.sort(home, outside.secrets, passphrases))
+    left_out += _seal(writer, order, _together(before, keys_now), f"{about.home_id} {moment}")
     left_out += [LeftOut(root, "a file root: back it up by itself") for root in outside.file_roots]
-    if outside.jwt_key_file:
-        left_out.append(LeftOut(outside.jwt_key_file, "the setting jwt_key_file names it outside of the home"))
+    elsewhere = contents.outside(home, outside.named, passphrases)
+    left_out += [LeftOut(path, "the settings name it outside of the home") for path in elsewhere]
     if outside.secrets_key_in_environment:
         left_out.append(LeftOut(keys.VARIABLE, "the key of the secrets comes from the environment: keep it yourself"))
     manifest = Manifest(
@@ -167,14 +179,14 @@ def _pour(path: Path, into: archive.Counter) -> None:
         shutil.copyfileobj(file, into, archive.CHUNK)
 
 
-def _data(writer: archive.Writer, order: Order, root: Path) -> list[LeftOut]:
+def _data(writer: archive.Writer, order: Order, root: Path, without: trees.Without) -> list[LeftOut]:
     if not order.data:
         return [LeftOut(str(root), f"the data root, {_NO_DATA}")]
     if order.to is not None and order.to.resolve().is_relative_to(root.resolve()):
         raise errors.InvalidParams(f"{order.to} lies in the data root, which is to be in it: name another place.")
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     with writer.packed("data.tar", "data") as into:
-        packed = trees.pack(root, names, into)
+        packed = trees.pack(root, names, into, without)
     writer.files(packed.files)
     return _skipped("the data root", packed)
 
@@ -186,11 +198,11 @@ def _skipped(where: str, packed: trees.Packed) -> list[LeftOut]:
     ]
 
 
-def _keys(home: Path) -> dict[str, bytes]:
+def _keys(home: Path, found: contents.Sorted) -> dict[str, bytes]:
     """The files with keys. Raises StorageUnavailable when one cannot be read: a backup that lacks it would be told as
     whole."""
     try:
-        return {name: (home / name).read_bytes() for name in contents.keys(home)}
+        return {name: (home / name).read_bytes() for name in found.keys}
     except OSError as error:
         raise errors.StorageUnavailable(f"{error.filename} cannot be read: {error.strerror}.") from error
 
@@ -204,7 +216,7 @@ def _together(before: dict[str, bytes], after: dict[str, bytes]) -> dict[str, by
 
 def _seal(writer: archive.Writer, order: Order, found: dict[str, bytes], bound_to: str) -> list[LeftOut]:
     if order.passphrase is None:
-        return [LeftOut(name, _NO_KEYS) for name in found]
+        return [LeftOut(name, contents.LEFT_WITHOUT_PASSPHRASE) for name in found]
     sealed = sealing.seal(found, order.passphrase, bound_to)
     with writer.part("keys.sealed", "keys") as sink:
         sink.write(sealed)

@@ -165,8 +165,13 @@ def _keys(place: Path, passphrase: str | None, manifest: Manifest) -> dict[str, 
     for name, content in found.items():
         if (place / name).exists():
             raise errors.InvalidDocument(f"This backup has {name} twice: with its files and with its keys.")
-        (place / name).parent.mkdir(mode=0o700, exist_ok=True)
-        _keep(place / name, content)
+        try:
+            (place / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _keep(place / name, content)
+        except (FileExistsError, NotADirectoryError):
+            raise errors.InvalidDocument(
+                f"This backup holds {errors.shorten(name, 80)} in a place where it cannot be."
+            ) from None
     return found
 
 
@@ -200,7 +205,7 @@ def _sync(directory: Path) -> None:
 
 def _missing(manifest: Manifest, keys: dict[str, bytes], place: Path) -> list[str]:
     """The keys that the home had and that are not here."""
-    absent = [one.what for one in manifest.left_out if contents.is_key(one.what)]
+    absent = [one.what for one in manifest.left_out if one.why == contents.LEFT_WITHOUT_PASSPHRASE]
     if manifest.part("keys") is not None and not keys:
         known = [name for name in _WITHOUT if not (place / name).exists()]  # settings without a password are no key
         absent += [*known, "other keys that are sealed in it"]

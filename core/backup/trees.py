@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Protocol
 
 from core import errors
@@ -44,28 +45,39 @@ class Packed:
         self.skipped[kind] = (count + 1, first)
 
 
-def pack(root: Path, names: Iterable[str], into: Into, without: Container[str] = ()) -> Packed:
+Without = Mapping[tuple[int, int], str]
+"""What is not to be in a part: device and number of a file, by whatever name it is found -> why."""
+
+
+def pack(root: Path, names: Iterable[str], into: Into, without: Without = MappingProxyType({})) -> Packed:
     """Write the named files and directories below `root` (with what is in these, but for those that it is to
-    be without). Raises OSError of `into`.
+    be without); of the directories that they lie in, these alone. Raises OSError of `into`.
 
     What goes while it is read is skipped; what shrinks is filled with zeros to the size that it had, and counted.
     """
     done = Packed()
+    begun: set[str] = set()
     for top in names:
+        above = [str(one) for one in PurePosixPath(top).parents][-2::-1]
+        for directory in (one for one in above if one not in begun):
+            begun.add(directory)
+            _add(root, directory, into, done, without)
         waiting = [top]  # no recursion: who makes files chooses how deep they lie
         while waiting:
             name = waiting.pop()
-            inner = (f"{name}/{one}" for one in sorted(_add(root, name, into, done), reverse=True))
-            waiting += [one for one in inner if one not in without]
+            waiting += [f"{name}/{one}" for one in sorted(_add(root, name, into, done, without), reverse=True)]
     into.write(bytes(2 * BLOCK))
     return done
 
 
-def _add(root: Path, name: str, into: Into, done: Packed) -> list[str]:
+def _add(root: Path, name: str, into: Into, done: Packed, without: Without) -> list[str]:
     """Write one file or directory; the names in the directory."""
     path = root / name
     try:
         info = path.lstat()
+        if why := without.get((info.st_dev, info.st_ino)):
+            done.skip(why, name)
+            return []
         if stat.S_ISDIR(info.st_mode):
             inner = [one.name for one in path.iterdir()]
             into.write(_header(name, info, tarfile.DIRTYPE, 0))
@@ -82,6 +94,9 @@ def _add(root: Path, name: str, into: Into, done: Packed) -> list[str]:
         return []
     with os.fdopen(handle, "rb") as file:
         info = os.fstat(handle)
+        if why := without.get((info.st_dev, info.st_ino)):  # it has come to this name since
+            done.skip(why, name)
+            return []
         into.write(_header(name, info, tarfile.REGTYPE, info.st_size))
         left = info.st_size
         while left and (data := file.read(min(CHUNK, left))):

@@ -192,14 +192,23 @@ def _imports() -> Iterator[str | Path]:
 
 
 def _private(settings: Settings) -> Iterator[Path]:
-    """Every file that a setting or a flag names, and what the environment names for the clients of clouds."""
+    yield from named_files(settings)
+    if settings.backup_to and "://" not in settings.backup_to:  # it has what the home has
+        yield Path(settings.backup_to).expanduser().absolute()
+    yield from cloud_files()
+
+
+def named_files(settings: Settings) -> Iterator[Path]:
+    """Every file that a setting or a flag names: what it holds may be a secret."""
     yield from settings.hidden
     for name, field in Settings.model_fields.items():
         if name not in ("home", "data_root") and Path in (field.annotation, *_within(field.annotation)):
             value = getattr(settings, name)
             yield from value if isinstance(value, tuple) else () if value is None else (value,)
-    if settings.backup_to and "://" not in settings.backup_to:  # it has what the home has
-        yield Path(settings.backup_to).expanduser().absolute()
+
+
+def cloud_files() -> Iterator[Path]:
+    """What the environment names for the clients of clouds."""
     for name, text in os.environ.items():
         if name.startswith(CLOUD_VARIABLES) and text.startswith("/"):
             yield Path(text)

@@ -59,7 +59,9 @@ async def backup(
     reader.acts()
     os.nice(10)  # the engine and its jobs come first
     started = clock.monotonic()
-    manifest = await making.make(making.Order(settings, file, passphrase, data), dict(os.environ))
+    manifest = await making.make(
+        making.Order(settings, file, passphrase, data, passphrase_file=passphrase_file), dict(os.environ)
+    )
     size = (await anyio.Path(file).stat()).st_size
     if common.json:
         render.json({"file": str(file), "bytes": size, "moment": manifest.moment, **msgspec.to_builtins(manifest)})

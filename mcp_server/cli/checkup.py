@@ -319,7 +319,7 @@ def backups(told: Mapping[str, Any]) -> Finding:
     if told["last_at"] is None:
         return Finding("backups", "ok", "the first one is on its way")
     found = f"the last one is of {told['last_at']}: {told['archive']}, {told['bytes'] // 2**20} MiB"
-    keys = [name for name in told["left_out"] if contents.is_key(name)]
+    keys = [name for name in told["left_out"] if name in contents.KEYS]
     if keys:
         hint = "Set backup_passphrase_file to have them sealed, or keep them elsewhere (docs/backup.md)."
         return Finding("backups", "warning", f"{found}, without {', '.join(keys)}", hint)
