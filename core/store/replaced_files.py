@@ -29,26 +29,27 @@ class Loss:
     """A name that does not lead where it did.
 
     `replaced`: the name of the database leads nowhere, or to another one. `safe`: all that was committed is in the file
-    at that name all the same. `where`: a sentence on where what was committed is.
+    at that name all the same. `where`: a sentence on where what was committed is. `help`: what to do about it.
     """
 
     what: str
     replaced: bool
     safe: bool
     where: str
+    help: str = "Restart the engine."
 
     def refusal(self) -> errors.StorageUnavailable:
         """What callers are told; nothing of their calls was recorded."""
         return errors.StorageUnavailable(
             f"{self.what} while the engine runs; nothing is written any more, so that nothing gets lost.",
-            hint=f"{self.where} Restart the engine.",
+            hint=f"{self.where} {self.help}".strip(),
         )
 
     def open_outcome(self) -> errors.CommitUnconfirmed:
         """What those are told whose commit was under way when it happened."""
         return errors.CommitUnconfirmed(
             f"{self.what} while this was written; it may or may not have been recorded.",
-            hint=f"{self.where} Restart the engine, then look, or ask again with the same key.",
+            hint=f"{self.where} {self.help} Then look, or ask again with the same key.",
         )
 
 
@@ -60,6 +61,7 @@ class Files:
         place = database.resolve()  # SQLite puts the log beside the file that a link leads to
         self._database, *self._log_names = (f"{place}{suffix}" for suffix in ("", "-wal", "-shm"))
         self._ids = [(name, _id(name)) for name in (self._database, *self._log_names, *map(str, beside))]
+        self._home = _id(str(place.parent))
         self._directories = sorted({str(Path(name).parent) for name, _ in self._ids})
         self._changed_ns: list[int] = []
         self._seen_at, self._settled = 0.0, False
@@ -102,13 +104,19 @@ class Files:
         emptied = not self.log_is_foreign() and _checkpointed(connection)
         if emptied and not replaced:
             return Loss(what, False, True, f"All that was accepted is in {self._database}.")
-        if emptied and _links(wanted[self._database]):
-            return Loss(what, True, False, "All that was accepted is in the file that was moved away.")
+        if emptied and (now := _name(wanted[self._database])) is not None:
+            where = f"All that was accepted is in the file that was moved away, {now}."
+            if now.parent == Path(self._database).parent or _id(str(now.parent)) != self._home:
+                return Loss(what, True, False, where, f"Put it back as {self._database}, and restart the engine.")
+            # Never only "restart": a start where no home is any more begins with an empty one.
+            help = f"Put the directory back as {Path(self._database).parent}, or start with --home {now.parent}."
+            return Loss(f"The home was moved to {now.parent}", True, False, where, help)
         try:
             copy = _copied(connection, Path(self._database))
         except (OSError, sqlite3.Error) as error:
             where = f"What was accepted could not be saved ({error}) and ends with this process: copy it out first."
-            return Loss(what, replaced, False, where)
+            begun = "" if Path(self._database).parent.exists() else "A start with this --home begins with an empty one."
+            return Loss(what, replaced, False, where, begun or "Restart the engine.")
         return Loss(
             what, replaced, False, f"All that was accepted is saved in {copy}: put it in the place of the other."
         )
@@ -129,17 +137,18 @@ def _id(name: str) -> _Id | None:
     return info.st_dev, info.st_ino
 
 
-def _links(id: _Id | None) -> int:
-    """How many names the file has that this process has open and that has this id; 0 when nothing tells."""
+def _name(id: _Id | None) -> Path | None:
+    """Where the file lies now that this process has open and that has this id; None when it has no name any more, or
+    nothing tells."""
     try:
         for entry in Path("/proc/self/fd").iterdir():
             with suppress(OSError):  # closed since
                 info = entry.stat()
-                if (info.st_dev, info.st_ino) == id:
-                    return info.st_nlink
+                if (info.st_dev, info.st_ino) == id and info.st_nlink:
+                    return entry.readlink()
     except OSError:
-        return 0
-    return 0
+        return None
+    return None
 
 
 def _checkpointed(connection: sqlite3.Connection) -> bool:

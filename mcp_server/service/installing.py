@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core import errors
@@ -107,11 +107,15 @@ def _installing(where: Place, file: Path, wish: unit.Wish) -> Iterator[Step]:
         if not path.exists():
             owner = f" for {wish.account}" if wish.account else ""
             yield Step(f"make the directory {path}{owner}", directory=path, owner=wish.account)
+    begun = wish.database.exists()
     verb = "replace" if file.exists() else "write"
-    yield Step(f"{verb} {file}", file=file, content=unit.text(wish))
+    yield Step(f"{verb} {file}", file=file, content=unit.text(replace(wish, begun=begun)))
     yield _command(where, "have systemd read it", "daemon-reload")
     yield _command(where, "start it, now and when the machine starts", "enable", file.name)
     yield _command(where, "wait until it is ready", "restart", file.name)
+    if not begun:  # the first start has made it, and no other one shall
+        yield Step(f"have {file} start on this home alone", file=file, content=unit.text(wish))
+        yield _command(where, "have systemd read it", "daemon-reload")
 
 
 def removing(where: Place, name: str) -> list[Step]:

@@ -24,6 +24,12 @@ def word(text: str) -> str:
     return escaped if plain and escaped else f'"{escaped}"'
 
 
+def line(text: str) -> str:
+    """A path that is all of a setting, where no quotes are taken off. Raises like `word`."""
+    word(text)
+    return text.replace("%", "%%")
+
+
 def command(words: Iterable[str]) -> str:
     """A command line, whose first word is an absolute path, in which `$` means itself."""
     program, *arguments = words

@@ -35,7 +35,8 @@ FAMILIES = ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK")  # the last: which a
 class Wish:
     """What the unit shall run, and where that reads and writes. Paths are absolute.
 
-    `account` is the user that a system service runs as; a service of a user runs as that one.
+    `account` is the user that a system service runs as; a service of a user runs as that one. `begun`: the home is
+    there, and no later start makes another one in its place.
     """
 
     program: Path
@@ -45,6 +46,12 @@ class Wish:
     writable: tuple[Path, ...] = ()
     account: str | None = None
     drain_seconds: float = 5.0
+    begun: bool = True
+
+    @property
+    def database(self) -> Path:
+        """What a home that has begun has."""
+        return self.home / "sluice.db"
 
     @property
     def states(self) -> list[str]:
@@ -75,6 +82,7 @@ def text(wish: Wish) -> str:
         "After=network-online.target",
         "StartLimitIntervalSec=300",
         "StartLimitBurst=10",
+        *_begun(wish),
         "",
         "[Service]",
         *_running(wish),
@@ -85,6 +93,12 @@ def text(wish: Wish) -> str:
         f"WantedBy={'multi-user.target' if wish.account else 'default.target'}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _begun(wish: Wish) -> Iterator[str]:
+    if wish.begun:
+        yield "# A home that is not in its place any more (moved, or its disk not mounted) is not begun anew by itself."
+        yield f"AssertPathExists={quoting.line(str(wish.database))}"
 
 
 def _running(wish: Wish) -> Iterator[str]:

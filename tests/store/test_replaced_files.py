@@ -140,6 +140,17 @@ async def test_a_database_that_was_moved_away_has_all_of_it(database: Database) 
     assert found(database.path.with_name("moved.db")) == list(range(20))
 
 
+async def test_a_home_that_was_moved_is_told_with_where_it_is_and_not_only_to_be_restarted(database: Database) -> None:
+    home = database.path.parent
+    home.rename(home.with_name("elsewhere"))
+    with pytest.raises(errors.StorageUnavailable) as caught:
+        await database.write(put, 100)
+    assert f"The home was moved to {home.with_name('elsewhere')}" in caught.value.message
+    assert f"Put the directory back as {home}, or start with --home {home.with_name('elsewhere')}" in caught.value.hint
+    assert "Restart the engine" not in caught.value.hint
+    assert found(home.with_name("elsewhere") / "sluice.db") == list(range(20))
+
+
 async def test_a_lock_that_anybody_could_take_now_ends_the_writing(database: Database) -> None:
     (database.path.parent / "engine.lock").unlink()
     with pytest.raises(errors.StorageUnavailable, match=r"engine\.lock was deleted"):

@@ -37,7 +37,8 @@ def test_a_service_of_a_user_is_installed_told_and_removed(machine: Path, capsys
     file = machine / "config" / "systemd" / "user" / "sluice.service"
     assert f'--home "{home}" --data-root "{home}-data" --port 3001\n' in file.read_text()
     assert (file.stat().st_mode & 0o777, home.stat().st_mode & 0o777) == (0o644, 0o700)
-    steps = ["--user daemon-reload", "--user enable sluice.service", "--user restart sluice.service"]
+    reload = "--user daemon-reload"
+    steps = [reload, "--user enable sluice.service", "--user restart sluice.service", reload]
     assert called(machine) == steps
     assert main.run(["service", "install", "--user", "--home", str(home)]) == 0, "our own is replaced"
     assert "--port" not in file.read_text()
@@ -48,6 +49,19 @@ def test_a_service_of_a_user_is_installed_told_and_removed(machine: Path, capsys
     assert main.run(["service", "remove", "--user"]) == 0
     assert not file.exists() and home.is_dir()
     assert called(machine)[-2:] == ["--user disable --now sluice.service", "--user daemon-reload"]
+
+
+def test_only_the_first_start_of_a_service_makes_its_home(machine: Path) -> None:
+    home = machine / "100% home"
+    file = machine / "config" / "systemd" / "user" / "sluice.service"
+    (machine / "bin" / "systemctl").write_text(f'#!/bin/sh\ncase $2 in restart) cp "{file}" {machine}/first;; esac\n')
+    assert main.run(["service", "install", "--user", "--home", str(home)]) == 0
+    wanted = f"\nAssertPathExists={machine}/100%% home/sluice.db\n"
+    assert wanted not in (machine / "first").read_text()
+    assert wanted in file.read_text()
+    (home / "sluice.db").touch()
+    assert main.run(["service", "install", "--user", "--home", str(home)]) == 0
+    assert wanted in (machine / "first").read_text(), "a home that has begun is not made anew by a restart either"
 
 
 def test_a_unit_of_somebody_else_is_neither_replaced_nor_removed(
