@@ -28,7 +28,8 @@ MEANING: Mapping[int, str] = MappingProxyType(
         NO_ENGINE: "No engine is running, and the command needs one.",
         REFUSED: "Refused, and nothing was done: the caller may not, or it does not fit what is there.",
         BLOCKED: "The plan has blockers: nothing was applied.",
-        DEGRADED: "Applied, and not all of it is up; with `status --exit-code`: something is degraded or failed.",
+        DEGRADED: "Applied, and not all of it is up, also where `up` or `reconcile` had nothing to change; with `status"
+        " --exit-code`: something is degraded or failed.",
         UNFINISHED: "The time to wait has ended first: it goes on, or its outcome is open.",
         INTERRUPTED: "Interrupted.",
         UNREAD: "Whoever read its output has gone, as `| head` does, before anything was changed. A command that has"

@@ -47,7 +47,7 @@ def reconciled(done: dict[str, Any], typed: Mapping[str, Any]) -> None:
     steps = done.get("steps") or ()
     title = "Steps that would be taken" if typed.get("dry_run") else "Steps"
     render.section(title, steps, tuple(steps[0]) if steps else ())
-    render.facts(done, ("state",))
+    render.facts(done, ("state", "reason"))
 
 
 async def status(

@@ -41,6 +41,13 @@ def outcome(run: Mapping[str, Any], given: Mapping[str, Any]) -> int:
     return codes.FAILED if run["state"] in _BADLY else codes.UNFINISHED
 
 
+def reconciled(done: Mapping[str, Any], given: Mapping[str, Any]) -> int:
+    """The exit code for how a deployment stands after it was reconciled; who only looks is told and no more."""
+    from mcp_server.cli import codes
+
+    return codes.OK if given.get("dry_run") else codes.of_apply(done["state"], waited=given.get("wait_seconds") != 0)
+
+
 FORMS: Mapping[str, Form] = MappingProxyType(
     {
         # deployments
@@ -90,7 +97,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             reads={"compare": "deployments:revisions"},
             shows="deployments:history",
         ),
-        "deployment_reconcile": Form("reconcile {name}", bar="reconciling", shows="deployments:reconciled"),
+        "deployment_reconcile": Form(
+            "reconcile {name}", bar="reconciling", shows="deployments:reconciled", fails=reconciled
+        ),
         "deployment_set": Form(
             "deployment set {name}",
             switches={"--ignore-nothing": Switch("ignore", [], "Leave no drift alone any more.")},

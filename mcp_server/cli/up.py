@@ -50,7 +50,8 @@ async def up(
 ) -> int:
     """Deploy files: check all of them, publish, plan, show what would change, ask, apply, and wait for it.
 
-    When nothing has changed, nothing is done. A plan with blockers is not applied.
+    When nothing has changed, nothing is done, and it ends with the code for how the deployment stands. A plan with
+    blockers is not applied.
 
     Parameters
     ----------
@@ -96,7 +97,7 @@ async def up(
             )
         if not common.json:
             plans.text(made["text"])
-        code = _stops(made, yes=yes)
+        code = _stops(made, yes=yes) if _changes(made) or made["blockers"] else await _stands(engine, made, wait)
         if code is None:
             with progress.bar(engine, made["plan_id"], f"applying {made['name']}", quiet=common.json):
                 done = await engine.call(
@@ -211,10 +212,22 @@ def _stops(made: Mapping[str, Any], *, yes: bool) -> int | None:
     if made["blockers"]:
         connect.note("Blocked: nothing was applied. What was published stays; mend it, and run the same again.")
         return codes.BLOCKED
-    if not any(number for what, number in made["summary"].items() if what != "unchanged"):
-        connect.note("Nothing to change: it runs as the files say.")
-        return codes.OK
     if yes or confirming.agreed(f"Apply this to {made['name']}?"):
         return None
     connect.note(f"Not applied. The plan stays for a while: sluice apply {made['plan_id']} (or add --yes).")
     return codes.REFUSED
+
+
+def _changes(made: Mapping[str, Any]) -> bool:
+    return any(number for what, number in made["summary"].items() if what != "unchanged")
+
+
+async def _stands(engine: connect.Client, made: Mapping[str, Any], wait: int) -> int:
+    """The exit code where nothing is to be changed: who repeats an `up` that ended degraded is told again."""
+    found = await engine.call("deployment_get", name=made["name"])
+    code = codes.of_apply(found["state"], waited=wait > 0)
+    if code == codes.OK:
+        connect.note("Nothing to change: it runs as the files say.")
+    else:
+        connect.note(": ".join(filter(None, (f"Nothing to change; it is {found['state']}", found["reason"]))))
+    return code

@@ -66,6 +66,22 @@ def test_a_run_that_goes_on_is_unfinished_only_for_who_waited(state: str, given:
     assert forms.outcome({"state": state}, given) == code
 
 
+@pytest.mark.parametrize(
+    ("state", "given", "code"),
+    [
+        ("running", {}, 0),
+        ("degraded", {}, 6),
+        ("failed", {}, 1),
+        ("degraded", {"dry_run": True}, 0),
+        ("applying", {}, 7),
+        ("applying", {"wait_seconds": 0}, 0),
+    ],
+)
+def test_a_reconciliation_ends_as_the_deployment_stands(state: str, given: dict[str, Any], code: int) -> None:
+    form = forms.FORMS["deployment_reconcile"]
+    assert form.fails is not None and form.fails({"state": state}, given) == code
+
+
 def test_how_deployments_are_is_told_by_the_worst() -> None:
     fine, drifting = {"state": "running", "drift": 0}, {"state": "running", "drift": [{"muted": False}]}
     muted, degraded = {"state": "running", "drift": [{"muted": True}]}, {"state": "degraded", "drift": 1}

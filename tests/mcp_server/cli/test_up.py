@@ -26,6 +26,7 @@ class Engine:
         self.faults: list[dict[str, Any]] = []
         self.plan: dict[str, Any] = {"blockers": [], "summary": {"create": 2, "unchanged": 0}}
         self.state = "running"
+        self.reason = ""
 
     @property
     def operations(self) -> list[str]:
@@ -46,6 +47,8 @@ class Engine:
                 return {"source": f"{kind}:{given['slug']}@1", "version": 1, "changed": True}
             case "deployment_plan":
                 return {"plan_id": "plan_1", "name": given["name"], "text": "What would change", **self.plan}
+            case "deployment_get":
+                return {"state": self.state, "reason": self.reason}
         return {"state": self.state, "rolled_back": False, "deployment": "my-flow", "workloads": []}
 
     @property
@@ -117,7 +120,6 @@ def test_a_file_of_several_documents_is_told_once(
     ("plan", "typed", "code", "said"),
     [
         ({"blockers": [{"message": "no"}]}, ["--yes"], 5, "Blocked: nothing was applied. What was published stays"),
-        ({"summary": {"create": 0, "unchanged": 9}}, ["--yes"], 0, "Nothing to change"),
         ({}, [], 4, "Not applied. The plan stays for a while: sluice apply plan_1"),
     ],
 )
@@ -134,3 +136,21 @@ def test_a_plan_is_applied_only_when_it_can_changes_something_and_somebody_agree
     assert main.run(["up", *files, *typed]) == code
     assert engine.operations[-1] == "deployment_plan"
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "said"),
+    [
+        ("running", 0, "Nothing to change: it runs as the files say."),
+        ("degraded", 6, "Nothing to change; it is degraded: my-flow--a is down."),
+        ("failed", 1, "Nothing to change; it is failed: my-flow--a is down."),
+        ("applying", 7, "Nothing to change; it is applying: my-flow--a is down."),
+    ],
+)
+def test_where_nothing_is_to_be_changed_it_ends_as_the_deployment_stands(
+    engine: Engine, files: list[str], state: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.plan["summary"] = {"create": 0, "unchanged": 9}
+    engine.state, engine.reason = state, "my-flow--a is down."
+    assert main.run(["up", *files, "--yes"]) == code
+    assert engine.operations[-2:] == ["deployment_plan", "deployment_get"] and said in capsys.readouterr().err
