@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -82,7 +82,8 @@ async def status(
     watch
         Keep showing it: redrawn in place, or in a pipe a line for each change.
     exit_code
-        Exit with 6 when something is degraded or failed, else with 2 when something drifts.
+        Exit with 6 when something is degraded or failed, else with 2 when something drifts. Without a name or a filter
+        the single jobs count too.
     """
     which = {"query": query or None, "state": state, "limit": limit, "cursor": cursor}
     which["include_removed"] = removed or None
@@ -94,9 +95,14 @@ async def status(
         else:
             result = await engine.call("deployment_list", **which)
         engine.tell_when_idle()
-        besides = ""
+        besides, jobs_alone, code = "", [], codes.OK
+        if name is None and (exit_code or not common.json):
+            jobs_alone = await _alone(engine)
         if name is None and not common.json:
-            besides = "\n".join(filter(None, (await _besides(engine), await _backups(engine))))
+            besides = "\n".join(filter(None, (await _besides(engine, jobs_alone), await _backups(engine))))
+        if exit_code:
+            every = [result] if name is not None else await _every(engine, which)
+            code = standing(every, () if query or state else jobs_alone)
     if common.json:
         render.json(result)
     elif name is None:
@@ -131,7 +137,7 @@ async def status(
         _workloads(result.get("workloads", []))
         render.section("Conditions", result.get("conditions", []), ("type", "status", "reason", "since", "message"))
         _drift(result.get("drift", []))
-    return standing([result] if name is not None else result["items"]) if exit_code else codes.OK
+    return code
 
 
 async def _watch(name: str | None, which: dict[str, Any], common: connect.Common) -> int:
@@ -152,15 +158,30 @@ async def _watch(name: str | None, which: dict[str, Any], common: connect.Common
         return await watching.watch(engine, listed, columns, f"The deployment {name} wants nothing on a worker.")
 
 
-def standing(deployments: list[dict[str, Any]]) -> int:
-    """The exit code for how deployments are: degraded goes before drift."""
-    if any(one["state"] in ("degraded", "failed") for one in deployments):
+def standing(deployments: Sequence[dict[str, Any]], alone: Sequence[dict[str, Any]] = ()) -> int:
+    """The exit code for how deployments are, and the workloads of jobs `alone`: degraded goes before drift."""
+    if any(one["state"] in ("degraded", "failed") for one in deployments) or any(map(_unwell, alone)):
         return codes.DEGRADED
     for one in deployments:
         drift = one.get("drift") or ()
         if drift if isinstance(drift, int) else [found for found in drift if not found.get("muted")]:
             return codes.CHANGES
     return codes.OK
+
+
+def _unwell(workload: Mapping[str, Any]) -> bool:
+    """Whether a deployment would be degraded by such a workload."""
+    return workload["state"] in ("failed", "quarantined") or workload.get("health") in (
+        "failing",
+        "down",
+        "quarantined",
+    )
+
+
+async def _every(engine: connect.Client, which: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The deployments of all pages: the one that is degraded may be on the last."""
+    whole = {**which, "limit": 200, "cursor": None}
+    return [one async for page in engine.pages("deployment_list", **whole) for one in page["items"]]
 
 
 def _workloads(workloads: list[dict[str, Any]]) -> None:
@@ -190,14 +211,21 @@ async def _backups(engine: connect.Client) -> str:
 _NOTHING = "Nothing is deployed. Start with: sluice catalog search --type workflow"
 
 
-async def _besides(engine: connect.Client) -> str:
+async def _alone(engine: connect.Client) -> list[dict[str, Any]]:
+    """The workloads of jobs that no deployment manages."""
+    return [
+        workload
+        async for page in engine.pages("job_list", limit=200)
+        for job in page["items"]
+        if not job["managed_by"]
+        for workload in job["workloads"]
+    ]
+
+
+async def _besides(engine: connect.Client, alone: Sequence[dict[str, Any]]) -> str:
     """What else there is to know: jobs that run on their own, and what keeps the engine from its work."""
-    single: Counter[str] = Counter()
-    unwell: Counter[str] = Counter()
-    async for page in engine.pages("job_list", limit=200):
-        found = [workload for job in page["items"] if not job["managed_by"] for workload in job["workloads"]]
-        single.update(workload["state"] for workload in found)
-        unwell.update(told for workload in found if (told := workload.get("health", "healthy")) != "healthy")
+    single = Counter(workload["state"] for workload in alone)
+    unwell = Counter(told for workload in alone if (told := workload.get("health", "healthy")) != "healthy")
     trouble = await engine.trouble()
     told = [trouble] if trouble else []
     if single:
