@@ -26,7 +26,7 @@ from core.dsl.reference import entries
 from core.model import frames, operation, principal, states
 from core.model.catalog import ItemType
 from mcp_server import door, session, tools
-from mcp_server.cli import arguments, codes
+from mcp_server.cli import arguments, codes, render
 from mcp_server.cli import main as cli
 from mcp_server.cli.forms import FORMS
 from mcp_server.http import problems
@@ -133,7 +133,9 @@ def page_cli() -> str:
             end go when there is no room; they are named on stderr. Ids and names are never cut. In a pipe there are
             whole values, one row a line, without colour; also where NO_COLOR is set there is no colour. `-o wide` has
             every column and whole values everywhere, `-o json` (or `--json`) and `-o yaml` all that the operation
-            answers, `-o name` one name a line: `sluice job list -o name | xargs -n 1 sluice job show`."""
+            answers, `-o name` one name a line: `sluice job list -o name | xargs -n 1 sluice job show`; a
+            command whose answer has no name refuses it (2) before it does anything, and so does one that tells a
+            secret once."""
         ),
         "",
         "## Exit codes",
@@ -208,10 +210,31 @@ def table_of_arguments() -> str:
     lines = []
     for op in sorted(operations.REGISTRY, key=lambda op: op.name):
         if op.http or op.tool:
-            traits = [trait for trait in arguments.Declared._fields if getattr(op, trait)]
+            traits = [trait for trait in arguments.Declared._fields if trait != "named" and getattr(op, trait)]
+            traits += ["named"] if _named(op) else []
             told = {"summary": op.summary, "traits": traits, "arguments": _arguments(op.schema)}
             lines.append(f"{json.dumps(op.name)}: {json.dumps(told, ensure_ascii=False)}")
     return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _named(op: operation.Operation) -> bool:
+    """Whether whatever it answers with has a name, by the type of it: see mcp_server.cli.render.names."""
+    form = FORMS.get(op.name)
+    names = {*render.NAMES, *(form.columns.split()[:1] if form else ())}
+    return all(names & set(shape) for shape in _shapes(op.result_schema, op.result_schema["$defs"]))
+
+
+def _shapes(node: dict[str, Any], definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The properties of an answer, or of the rows of a list; of each type that it may be of."""
+    if "$ref" in node:
+        yield from _shapes(definitions[node["$ref"].rpartition("/")[2]], definitions)
+    elif "anyOf" in node:
+        for one in node["anyOf"]:
+            yield from _shapes(one, definitions)
+    elif node.get("properties", {}).get("items", {}).get("type") == "array":
+        yield from _shapes(node["properties"]["items"]["items"], definitions)
+    else:
+        yield node.get("properties", {})
 
 
 def _arguments(schema: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,10 @@ class Declared(NamedTuple):
     idempotent: bool
     needs_engine: bool
     of_runs: bool
+    told_once: bool
+    """Whether its answer holds what is never told again."""
+    named: bool
+    """Whether each answer of it, or each row, has a name that -o name prints."""
 
 
 class _Declarations:

@@ -62,6 +62,9 @@ class Form:
     it is of what runs."""
     columns: str = ""
     """The columns of a list, or the facts of one thing; all of them when left out."""
+    named: bool | None = None
+    """Whether -o name is for it, where it prints something else than the answer; None: as the type of that says (see
+    naming)."""
     empty: str = ""
     """What stands in place of a list without rows."""
     shows: str = ""

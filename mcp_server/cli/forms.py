@@ -164,12 +164,14 @@ FORMS: Mapping[str, Form] = MappingProxyType(
                 "wait_seconds": "",
             },
             beside=(_RUN_ENDS,),
+            named=True,
         ),
         "gitops_rollback": Form(
             "gitops rollback --environment {environment}",
             does="gitops_runs:rollback",
             flags={"health_seconds": "--health", "wait_seconds": ""},
             beside=(_RUN_ENDS,),
+            named=True,
         ),
         "gitops_runs": Form("gitops runs {run_id}", shows="gitops_runs:listed"),
         "gitops_status": Form("gitops status", shows="gitops_runs:stands"),
@@ -198,12 +200,14 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             does="job_log:log",
             flags={"after": "", "wait_seconds": ""},
             beside=(_FOLLOW,),
+            named=False,
         ),
         "log_search": Form(
             "logs {of}",
             does="job_log:logs",
             flags={"text": "--grep", "after": "", "wait_seconds": ""},
             beside=(_FOLLOW,),
+            named=False,
         ),
         "tenant_metrics": Form("job measures", shows="series:families"),
         "job_metrics": Form("job metrics {name}", shows="job_log:metrics"),
@@ -332,7 +336,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             empty="No event was refused, or nobody kept it.",
         ),
         "dead_letter_get": Form("letters show {id}"),
-        "dead_letter_export": Form("letters export", does="letters:export", flags={"cursor": "", "limit": ""}),
+        "dead_letter_export": Form(
+            "letters export", does="letters:export", flags={"cursor": "", "limit": ""}, named=False
+        ),
         "dead_letter_replay": Form("letters replay {ids}", flags={"step": "--from"}),
         "dead_letter_discard": Form("letters discard {ids}"),
         # what jobs find around them
@@ -388,6 +394,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             does="kv:watch",
             flags={"watch": "", "wait_seconds": ""},
             beside=(Argument("seconds", "whole", "Stop after this time."),),
+            named=False,
         ),
         "kv_set": Form(
             "kv set {namespace} {key} {value}",
@@ -449,6 +456,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             does="plans:rebalance",
             about="Plan to spread what runs over the workers of a group, and save the plans.",
             beside=(_EXIT_CODE,),
+            named=True,
         ),
         # who may do what, and who did
         "whoami": Form("whoami"),
@@ -509,9 +517,9 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             columns="at username tool outcome duration_ms role label transport",
             empty="No session has told of a call. Sessions do with: sluice mcp --activity-forward",
         ),
-        "mcp_activity_record": Form("mcp --activity-forward", by="mcp:app", about=_MCP),
+        "mcp_activity_record": Form("mcp --activity-forward", by="mcp:app", about=_MCP, named=True),
         "mcp_notifications_transport_get": Form("mcp notifications", shows="reference:sections"),
-        "call_preview": Form("mcp --allow-write", by="mcp:app", about=_MCP),
+        "call_preview": Form("mcp --allow-write", by="mcp:app", about=_MCP, named=True),
     }
 )
 

@@ -238,6 +238,14 @@ def _run(argv: Sequence[str]) -> int:
             from mcp_server.cli import render  # what prints results is paid for only where there is one
 
             render.choose(output)
+        if output == "name":
+            from mcp_server.cli import naming
+
+            if refusal := naming.refusal(" ".join(app.parse_commands(words)[0])):
+                from mcp_server.cli import codes, failures
+
+                failures.report(refusal, as_json=False)
+                return codes.USAGE
         code = command(*bound.args, **bound.kwargs)
         if inspect.iscoroutine(code):
             code = asyncio.run(code)

@@ -39,7 +39,7 @@ _STYLES = {
     "dispatched": _YELLOW,
     "accepted": _YELLOW,
 }
-_NAMES = (
+NAMES = (
     *("workload", "invocation_id", "run_id", "plan_id", "event_id", "letter_id", "id", "slug", "name"),
     *("deployment", "namespace", "key"),
 )
@@ -89,7 +89,7 @@ def names(value: Any, by: str = "") -> list[str]:
     rows = value["items"] if isinstance(value, dict) and isinstance(value.get("items"), list) else value
     found = []
     for row in rows if isinstance(rows, list) else [rows]:
-        name = next((str(row[key]) for key in (by, *_NAMES) if row.get(key)), "") if isinstance(row, dict) else ""
+        name = next((str(row[key]) for key in (by, *NAMES) if row.get(key)), "") if isinstance(row, dict) else ""
         if not name:
             raise errors.InvalidParams("What this command answers has no names.", hint="Take -o json in place of it.")
         found.append(name)

@@ -87,7 +87,7 @@ async def up(
     async with connect.engine(common, follows=True) as engine:
         await _check(engine, read, faults)
         published = [await _publish(engine, one) for one in read]
-        answer: dict[str, Any] = {"published": published, "plan": None, "applied": None}
+        answer: dict[str, Any] = {"deployment": "", "published": published, "plan": None, "applied": None}
         for one in published if not common.json else ():
             render.text(f"{one['source']}: {'published' if one['changed'] else 'as published before'}")
         slug = read[-1].slug.replace("_", "-").strip("-")
@@ -95,6 +95,7 @@ async def up(
             answer["plan"] = made = await engine.call(
                 "deployment_plan", name=name or slug, source=published[-1]["source"], **given
             )
+        answer["deployment"] = made["name"]
         if not common.json:
             plans.text(made["text"])
         code = _stops(made, yes=yes) if _changes(made) or made["blockers"] else await _stands(engine, made, wait)

@@ -89,6 +89,13 @@ def test_files_become_what_runs_and_what_is_used_goes_first(engine: Engine, file
     assert engine.asked[-1][1] == {"plan_id": "plan_1", "wait_seconds": 5}
 
 
+def test_its_name_is_that_of_the_deployment(
+    engine: Engine, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["up", *files, "--yes", "-o", "name"]) == 0
+    assert capsys.readouterr().out == "my-flow\n"
+
+
 @pytest.mark.parametrize(("state", "code"), [("degraded", 6), ("failed", 1), ("applying", 7)])
 def test_it_ends_as_what_was_applied_stands(engine: Engine, files: list[str], state: str, code: int) -> None:
     engine.state = state
