@@ -157,13 +157,22 @@ def _lines(home: Path) -> list[str]:
 
 
 async def connect(home: Path, **handlers: object) -> channel.Channel | None:
-    """A channel to the engine that owns `home`; None when nobody listens (yet, or any more)."""
+    """A channel to the engine that owns `home`; None when nobody listens (yet, or any more).
+
+    Raises StorageUnavailable when this process may not look into the home, or it is no directory.
+    """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         _with_short_path(home / "engine.sock", sock.connect)
     except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
         sock.close()
         return None
+    except OSError as error:
+        sock.close()
+        raise errors.StorageUnavailable(
+            f"{error.strerror}: the home directory {home} cannot be used.",
+            hint="Run as the account that owns it, or point --home (SLUICE_HOME) at a directory of your own.",
+        ) from None
     return await channel.over_socket(sock, **handlers)
 
 

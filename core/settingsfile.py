@@ -68,7 +68,10 @@ def of_home(home: Path) -> SettingsFile:
     except FileNotFoundError:
         return SettingsFile(path)
     except OSError as error:
-        raise errors.StorageUnavailable(f"{path} cannot be read: {error.strerror}.") from None
+        raise errors.StorageUnavailable(
+            f"{path} cannot be read: {error.strerror}.",
+            hint="Run as the account that owns it, or point --home (SLUICE_HOME) at a directory of your own.",
+        ) from None
     try:
         found = os.fstat(handle)
         raw = os.read(handle, MAX_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""

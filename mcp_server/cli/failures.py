@@ -22,9 +22,9 @@ def report(error: Exception, *, as_json: bool) -> int:
     elif isinstance(error, errors.SluiceError):
         code, fault = codes.of_error(error), error
     elif isinstance(error, OSError) and error.filename is not None:
-        fault = errors.StorageUnavailable(
-            f"{error.strerror}: {errors.shorten(str(error.filename), 300)}", hint="Give a path that can be used."
-        )
+        hint = "Give a path that can be used"
+        hint += ", or run this as the account that owns it." if isinstance(error, PermissionError) else "."
+        fault = errors.StorageUnavailable(f"{error.strerror}: {errors.shorten(str(error.filename), 300)}", hint=hint)
     else:
         fault = errors.Internal(
             f"{type(error).__name__}: {errors.shorten(str(error))}", hint="This is a fault of Sluice; please report it."

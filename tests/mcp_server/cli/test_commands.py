@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
-from core import errors
+from core import errors, ownership
 from mcp_server.cli import documents, main, render
 from tests.engines import served
 
@@ -90,6 +91,30 @@ def test_an_error_in_json_is_the_same_error(capsys: pytest.CaptureFixture[str]) 
     code, out, err = run(capsys, "job", "show", "nowhere", "--json")
     assert (code, out) == (1, "")
     assert orjson.loads(err)["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    "words", ["status", "settings", "variable set A 1", "up {file} --yes", "backup {file}.tar --without-keys"]
+)
+@pytest.mark.parametrize("closed", [False, True], ids=["a file", "not ours"])
+def test_a_home_that_cannot_be_used_is_no_fault_of_ours(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, closed: bool
+) -> None:
+    file = tmp_path / "flow.yaml"
+    file.write_text("kind: workflow\nslug: flow\nsteps: []\n")
+    place = file
+    if closed:  # as whoever runs the tests may look everywhere, the kernel's answer is made here
+        place = tmp_path / "closed"
+
+        def refused(*_: Any, **__: Any) -> Any:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(ownership, "_with_short_path", refused)
+        monkeypatch.setattr("core.settingsfile.os.open", refused)
+    code, out, err = run(capsys, *words.format(file=file).split(), "--home", str(place))
+    assert (code, out) == (1, "")
+    assert err.startswith("error: storage_unavailable: ") and str(place) in err
+    assert ("Permission denied" if closed else "Not a directory") in err and "Run as the account that owns it" in err
 
 
 def test_a_fault_of_ours_names_its_place_and_shows_no_traceback(
