@@ -16,6 +16,7 @@ REFUSED = 4
 BLOCKED = 5
 DEGRADED = 6
 UNFINISHED = 7
+UNWRITTEN = 74  # EX_IOERR of sysexits.h
 INTERRUPTED = 130
 UNREAD = 141
 
@@ -31,6 +32,8 @@ MEANING: Mapping[int, str] = MappingProxyType(
         DEGRADED: "Applied, and not all of it is up, also where `up` or `reconcile` had nothing to change; with `status"
         " --exit-code`: something is degraded or failed.",
         UNFINISHED: "The time to wait has ended first: it goes on, or its outcome is open.",
+        UNWRITTEN: "Its output cannot be written, as on a full disk. A command that has begun to change something does"
+        " so to its end, and its own code goes before this one unless it is 0.",
         INTERRUPTED: "Interrupted.",
         UNREAD: "Whoever read its output has gone, as `| head` does, before anything was changed. A command that has"
         " begun to change something goes on unread, with the code that tells what became of it.",

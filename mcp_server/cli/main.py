@@ -215,14 +215,22 @@ def main_mcp() -> None:
 def run(argv: Sequence[str]) -> int:
     """Do one command and return its exit code, see codes."""
     gc.set_threshold(50_000, 20, 50)  # as core.collector does, which a list of commands need not import
+    code = 0
     try:
         with reader.minded():
-            return _run(argv)
+            code = _run(argv)
+        return code
     except BrokenPipeError:
         from mcp_server.cli import codes
 
         reader.silence()
         return codes.UNREAD
+    except reader.Unwritable as error:
+        from mcp_server.cli import codes
+
+        reader.silence()
+        sys.stderr.write(f"error: Standard output cannot be written: {error.strerror}.\n")
+        return code or codes.UNWRITTEN
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -259,7 +267,7 @@ def _run(argv: Sequence[str]) -> int:
         return codes.INTERRUPTED
     except SystemExit:  # of what prints the help, when nobody reads it
         raise BrokenPipeError from None
-    except BrokenPipeError:
+    except (BrokenPipeError, reader.Unwritable):
         raise
     except Exception as error:
         from mcp_server.cli import failures

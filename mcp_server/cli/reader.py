@@ -1,16 +1,23 @@
-"""Standard output whose reader has gone, as `| head` does: a command that only looks ends there, and one that has begun
-to change something goes on without being read, so that its exit code tells what became of it."""
+"""Standard output whose reader has gone, as `| head` does, or that cannot be written, as on a full disk: a command that
+only looks ends there, and one that has begun to change something goes on without being read, so that its exit code
+tells what became of it."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import select
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 _acts = False
+
+
+class Unwritable(OSError):
+    """Standard output cannot be written, and that is not because its reader has gone."""
 
 
 def acts() -> None:
@@ -21,14 +28,22 @@ def acts() -> None:
 
 @contextlib.contextmanager
 def minded() -> Iterator[None]:
-    """Standard output, minded; all of it is handed over at the end. Raises BrokenPipeError, unless the command acts."""
+    """Standard output, minded; all of it is handed over at the end. What its encoding lacks is replaced.
+
+    Raises BrokenPipeError, unless the command acts, and Unwritable: of a command that acts at its end.
+    """
     global _acts
     _acts, before = False, sys.stdout
-    output = _Output(before)
+    if isinstance(before, io.TextIOWrapper) and before.errors == "strict":
+        before.reconfigure(errors="replace")  # one title must not end a whole list
+    # Without any (`>&-`) it takes that descriptor, so that no database gets it.
+    output = _Output(Path(os.devnull).open("w", encoding="utf-8") if before is None else before)
     sys.stdout = output
     try:
         yield
         output.flush()
+        if output.failed is not None:
+            raise output.failed
     finally:
         sys.stdout = before
 
@@ -54,22 +69,32 @@ def silence() -> None:
 class _Output:
     def __init__(self, output: TextIO) -> None:
         self._output = output
+        self.failed: Unwritable | None = None
+        """Why what a command that acts has printed is lost."""
 
     def write(self, text: str) -> int:
-        try:
+        with self._minded():
             return self._output.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._minded():
+            self._output.flush()
+
+    @contextlib.contextmanager
+    def _minded(self) -> Iterator[None]:
+        """Go on where the command acts."""
+        try:
+            yield
         except BrokenPipeError:
             if not _acts:
                 raise
             silence()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._output.flush()
-        except BrokenPipeError:
+        except OSError as error:
+            failed = Unwritable(error.errno, error.strerror)
             if not _acts:
-                raise
+                raise failed from None
+            self.failed = failed
             silence()
 
     def __getattr__(self, name: str) -> Any:

@@ -39,6 +39,44 @@ def test_a_command_that_changes_something_does_all_of_it_and_says_what_became_of
     assert b"no name" in refused.stderr
 
 
+def to_a_full_disk(home: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    command = [stage.program("sluice"), *words, "--home", str(home)]
+    with Path("/dev/full").open("wb") as full:
+        return subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("words", ["variable list", "catalog search", "variable --help"])
+def test_an_output_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, words: str) -> None:
+    done = to_a_full_disk(tmp_path / "home", *words.split())
+    assert done.stderr == b"error: Standard output cannot be written: No space left on device.\n"
+    assert done.returncode == codes.UNWRITTEN
+
+
+def test_a_command_that_changes_something_does_it_although_its_output_cannot_be_written(tmp_path: Path) -> None:
+    done = to_a_full_disk(tmp_path / "home", "variable", "set", "RATE", "1")
+    assert (done.returncode, done.stderr.count(b"\n")) == (codes.UNWRITTEN, 1)
+    command = [stage.program("sluice"), "variable", "list", "--home", str(tmp_path / "home"), "-o", "name"]
+    assert subprocess.run(command, capture_output=True, timeout=60, check=True).stdout == b"RATE\n"
+    refused = to_a_full_disk(tmp_path / "home", "variable", "set", "no name", "1")
+    assert refused.returncode == codes.FAILED
+
+
+def test_a_command_without_standard_output_works(tmp_path: Path) -> None:
+    line = ["sh", "-c", 'exec "$0" "$@" >&-', stage.program("sluice"), "variable", "list", "--home", str(tmp_path)]
+    done = subprocess.run(line, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == codes.OK and b"error" not in done.stderr
+
+
+def test_what_the_encoding_of_the_output_lacks_is_replaced(tmp_path: Path) -> None:
+    program, place = stage.program("sluice"), ["--home", str(tmp_path / "home")]
+    subprocess.run([program, "variable", "set", "CITY", "Łódź", *place], capture_output=True, timeout=60, check=True)
+    latin = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [program, "variable", "list", *place]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, env=latin)
+    assert (done.returncode, done.stderr) == (codes.OK, b"")
+    assert "?ód?".encode("latin-1") in done.stdout
+
+
 def test_a_reader_that_has_gone_is_noticed_before_anything_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, its = os.pipe()
     with os.fdopen(its, "w") as output:
