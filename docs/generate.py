@@ -144,7 +144,10 @@ def page_cli() -> str:
         "|---|---|",
         *(f"| {code} | {text} |" for code, text in codes.MEANING.items()),
         "",
-        *prose("A fault ends a command with the code of its class; what is not named here, with 1:"),
+        *prose(
+            """A fault ends a command with the code of its class; what is not named here, with 1, but for what is wrong
+            with the line itself (2):"""
+        ),
         "",
         "| code | faults |",
         "|---|---|",
@@ -188,9 +191,9 @@ def _coded_faults() -> dict[int, list[str]]:
     """The codes of errors by the exit code that they end a command with."""
     found: dict[int, list[str]] = {}
     for kind, code in sorted(codes.ERRORS.items(), key=lambda one: (one[1], one[0].code)):
-        name = "`target_unavailable`, when no engine is running" if kind is errors.NoEngine else f"`{kind.code}`"
+        name = f"`{kind.code}`" + (f", {codes.NARROWER[kind]}" if kind in codes.NARROWER else "")
         found.setdefault(code, []).append(name)
-    return found
+    return {code: list(dict.fromkeys(names)) for code, names in found.items()}
 
 
 def _flag(argument: Any) -> str:
@@ -401,7 +404,7 @@ def page_errors() -> str:
             """Every fault has a code, a message, a hint (what to do next) and places: `errors[]` with a JSON Pointer
             into the arguments or the document, and `where` (`file:line:column`) when the fault is in a text. The HTTP
             API sends it as `application/problem+json`, an MCP tool as `structuredContent.error`, the command line on
-            stderr with exit code 1."""
+            stderr with the exit code of its class ([cli.md](cli.md#exit-codes))."""
         ),
         "",
         "| code | HTTP | meaning |",

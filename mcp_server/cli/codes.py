@@ -25,7 +25,8 @@ MEANING: Mapping[int, str] = MappingProxyType(
         OK: "Done. Also: nothing had to be done.",
         FAILED: "An error that no other code tells, or the work that was asked for has failed.",
         USAGE: "Wrong usage: flags and arguments that the command does not take, or lacks; settings that do not fit. (A"
-        " value that is refused is 1.) For `gitops diff`, and with `--exit-code`: changes or drift are pending.",
+        " value or a document that is refused is 1, and so is a `sluice.toml` that cannot be read or that others may"
+        " read.) For `gitops diff`, and with `--exit-code`: changes or drift are pending.",
         NO_ENGINE: "No engine is running, and the command needs one.",
         REFUSED: "Refused, and nothing was done: the caller may not, or it does not fit what is there.",
         BLOCKED: "The plan has blockers: nothing was applied.",
@@ -46,6 +47,7 @@ ERRORS: Mapping[type[errors.SluiceError], int] = MappingProxyType(
         errors.InvalidSettings: USAGE,
         errors.PlanBlocked: BLOCKED,
         errors.Unconfirmed: UNFINISHED,
+        errors.CommitUnconfirmed: UNFINISHED,
         errors.Busy: UNFINISHED,
         **dict.fromkeys(
             (
@@ -57,6 +59,11 @@ ERRORS: Mapping[type[errors.SluiceError], int] = MappingProxyType(
         ),
     }
 )
+
+NARROWER: Mapping[type[errors.SluiceError], str] = MappingProxyType(
+    {errors.NoEngine: "when no engine is running", errors.InvalidSettings: "of settings, in a `sluice.toml` or flags"}
+)
+"""When a fault of these classes is meant, of those with the code of theirs."""
 
 
 def of_error(error: errors.SluiceError) -> int:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
-from core import errors
+from core import errors, ownership
 from mcp_server.cli import connect, render
 
 ADDRESS = "http.address"  # in the home directory: where `sluice serve` listens
@@ -41,7 +41,7 @@ async def console(
 
 
 async def _address(common: connect.Common) -> str:
-    """Where the server of this home listens. Raises TargetUnavailable when none does."""
+    """Where the server of this home listens. Raises NoEngine, or TargetUnavailable when the engine serves no HTTP."""
     file = common.settings().home / ADDRESS
     found = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     if found:
@@ -51,4 +51,5 @@ async def _address(common: connect.Common) -> str:
                 _, writer = await asyncio.open_connection(parts.hostname, parts.port)
             writer.close()
             return found
-    raise errors.TargetUnavailable("No server of this home listens, so there is no console.", hint="Run: sluice serve")
+    kind = errors.TargetUnavailable if ownership.held(file.parent) else errors.NoEngine
+    raise kind("No server of this home listens, so there is no console.", hint="Run: sluice serve")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import contextlib
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import errors
-from mcp_server.cli import codes, deployments, failures, forms
+from core import errors, ownership
+from mcp_server.cli import codes, connect, console, deployments, failures, forms, main
 
 HERE = Path(codes.__file__).parent
 
@@ -91,6 +94,41 @@ def test_how_deployments_are_is_told_by_the_worst() -> None:
         2,
         6,
     ]
+
+
+def every(kind: type[errors.SluiceError]) -> list[type[errors.SluiceError]]:
+    return [
+        kind,
+        *(one for below in kind.__subclasses__() if below.__module__ == kind.__module__ for one in every(below)),
+    ]
+
+
+def test_the_table_of_faults_is_what_runs() -> None:
+    text = (HERE.parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
+    table = text.partition("| code | faults |")[2].partition("\n\n")[0]
+    told = {int(code): faults for code, faults in re.findall(r"^\| (\d+) \| (.+) \|$", table, re.MULTILINE)}
+    for kind in every(errors.SluiceError):
+        narrower = codes.NARROWER.get(kind)
+        fault = rf"`{kind.code}`, {re.escape(narrower)}" if narrower else rf"`{kind.code}`(?=, `|$)"
+        documented = [code for code, faults in told.items() if re.search(fault, faults)] or [codes.FAILED]
+        assert documented == [codes.of_error(kind())], kind.__name__
+
+
+def test_a_console_without_an_engine_is_told_by_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["console", "--home", str(tmp_path)]) == codes.NO_ENGINE
+    owned = ownership.acquire(tmp_path)  # an engine of an MCP session, which serves no HTTP
+    assert owned is not None
+    try:
+        with contextlib.closing(owned.listen()):
+            assert asyncio.run(refused(tmp_path)) is errors.TargetUnavailable
+    finally:
+        owned.release()
+
+
+async def refused(home: Path) -> type[errors.SluiceError]:
+    with pytest.raises(errors.TargetUnavailable) as found:
+        await console._address(connect.Common(home=home))
+    return type(found.value)
 
 
 def test_every_code_that_a_command_returns_is_named_and_documented() -> None:
