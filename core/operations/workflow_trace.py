@@ -18,6 +18,8 @@ from core.model.principal import Caller, Role
 from core.operations.registry import WorkflowDocument, operation
 from core.workflows import unpublished
 
+REFUSED = ("unknown_value", "wrong_value", "invalid_parameter")
+"""Blockers that say that a value was given which is not taken: a trace without it would show something else."""
 NAME = "trace"  # of the deployment that nobody makes; it stands in the names of the jobs
 
 
@@ -56,13 +58,20 @@ async def workflow_trace(
 ) -> results.workflows.WorkflowTrace:
     """Trace every step in the order of the channels: what one would hand over goes into the next ones.
 
-    Messages between steps are not followed; a step that waits for them is passed over, unless `step` names it.
+    Values that nothing asks for are refused. Messages between steps are not followed; a step that waits for them is
+    passed over, unless `step` names it.
     """
     source, catalog = await unpublished.catalog(
         engine.library, engine.workflows, caller.tenant, params.source, params.document
     )
     ask = Ask(NAME, source, values=params.values, environment=params.environment, exact=True)
     made = await engine.planner.plan_within(caller.tenant, ask, catalog)
+    if refused := [one for one in made.blockers if one.code in REFUSED]:
+        raise errors.PlanBlocked(
+            f"{made.source} does not take the values as they are.",
+            hint=refused[0].hint,
+            errors=[errors.Problem(one.pointer, one.message) for one in refused],
+        )
     if params.step and params.step not in {job.step for job in made.desired.jobs.values()}:
         raise errors.NotFound(f"{made.source} has no step {errors.shorten(params.step, 63)}.")
     variables = engine.fleet.variables(caller.tenant)

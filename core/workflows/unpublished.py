@@ -10,6 +10,7 @@ from core.catalog import items
 from core.documents import Document
 from core.model.catalog import Blueprint, ItemType, Perspective, Workflow
 from core.workflows import check, modules
+from core.workflows.authoring import ORIGIN
 from core.workflows.library import Library
 from core.workflows.registry import DRAFT, WorkflowRegistry
 
@@ -23,7 +24,7 @@ async def catalog(
     has published. Raises NotFound for a draft that is not there, and InvalidDocument."""
     every = await library.visible(tenant)
     if text is not None:
-        return await among(every, await asyncio.to_thread(documents.load, text))
+        return await among(every, await asyncio.to_thread(documents.load, text, origin=ORIGIN))
     name, _, version = (source or "").partition("@")
     if version != DRAFT:
         return source or "", every

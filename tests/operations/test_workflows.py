@@ -406,6 +406,34 @@ async def test_the_call_to_go_on_with_is_in_the_text_of_an_item_that_is_cut(engi
     assert "see the structured content" in text and "operation=deployment_plan" in text
 
 
+async def test_a_trace_refuses_values_that_nothing_takes_and_names_the_text_that_it_was_sent(engine: Engine) -> None:
+    flow = """\
+kind: workflow
+slug: asking
+wizard: [{field: word, title: Word, type: string, default: hello}]
+steps:
+  - {id: a, use: "blueprint:saying@1.0.0", with: {word: "{{wizard.word}}"}}
+"""
+    saying = """\
+kind: blueprint
+slug: saying
+version: 1.0.0
+parameters: {type: object, properties: {word: {type: string, default: none}}, additionalProperties: false}
+jobs: [{name: say, input: {echo: {event: '{{word}}'}}, output: {discard: {}}}]
+"""
+    both = f"{flow}---\n{saying}"
+    found = await engine.call("workflow_trace", {"document": both, "values": {"word": "bye"}}, ADMIN)
+    assert found["steps"]
+    for text in (both, saying):
+        with pytest.raises(errors.PlanBlocked) as refused:
+            await engine.call("workflow_trace", {"document": text, "values": {"wrod": "1"}}, ADMIN)
+        assert "wrod" in refused.value.errors[0].message
+        assert text == saying or "did you mean word?" in refused.value.errors[0].message
+    with pytest.raises(errors.InvalidDocument) as torn:
+        await engine.call("workflow_trace", {"document": flow.replace("use:", "usr:")}, ADMIN)
+    assert (torn.value.errors[0].where or "").startswith("<document>:5:")
+
+
 async def test_a_draft_and_a_text_are_traced_as_they_would_be_published(engine: Engine) -> None:
     """With blueprints of their own, in place of published ones; nothing of it is kept."""
     flow = """\
