@@ -100,7 +100,8 @@ def _environment() -> dict[str, Any]:
     for name, field in Settings.model_fields.items():
         raw = os.environ.get(VARIABLES + name.upper())
         if raw and name not in settingsfile.TABLES:
-            found[name] = [part for part in raw.split(",") if part] if "tuple" in str(field.annotation) else raw
+            parts = [part.strip() for part in raw.split(",")]
+            found[name] = [part for part in parts if part] if "tuple" in str(field.annotation) else raw
     return found
 
 

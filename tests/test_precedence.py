@@ -125,3 +125,8 @@ def test_what_a_restart_would_change_is_the_file_alone(home: Path, monkeypatch: 
         "egress_allow": (),
         "serve": values(running)["serve"] | {"host": "127.0.0.3"},
     }
+
+
+def test_a_list_of_a_variable_may_have_blanks_around_its_commas(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_EGRESS_ALLOW", " 10.0.0.5, 10.0.0.6 ,")
+    assert precedence.of_operator({"home": home}).egress_allow == ("10.0.0.5", "10.0.0.6")

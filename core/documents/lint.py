@@ -19,17 +19,26 @@ M = TypeVar("M", bound=pydantic.BaseModel)
 Where = Callable[[str], str]
 SUGGESTED = 100  # faults of one document; whoever has more unknown keys has not slipped at each of them
 _QUOTED = re.compile(r"'([^']*)'")
+_FOLLOWS = "default_factory_not_called"  # a default that is made of another value, whose fault is told
 _KINDS = {
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "a map",
-    "model_type": "a map",
-    "model_attributes_type": "a map",
+    **dict.fromkeys(("string_type", "string_unicode"), "a text"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(
+        ("list_type", "tuple_type", "named_tuple_type", "set_type", "frozen_set_type", "iterable_type"), "a list"
+    ),
+    **dict.fromkeys(
+        (
+            *("dict_type", "frozen_dict_type", "ordered_dict_type", "mapping_type", "arguments_type"),
+            *("model_type", "model_attributes_type", "dataclass_type", "dataclass_exact_type"),
+        ),
+        "a map",
+    ),
+    "none_required": "left out",
 }
 """What is wanted, by the faults of pydantic that say it in words of Python."""
+_ITEMS = "; begin each item with `- `"
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
@@ -72,9 +81,10 @@ def problems_of(
             message = f"must be one of {', '.join(allowed)}; found {errors.shorten(repr(fault['input']), 80)}{guess}"
         elif fault["type"] in _KINDS:
             key = f"{errors.shorten(location[-1], 60)!r} " if location and isinstance(location[-1], str) else ""
-            message = f"{key}must be {_KINDS[fault['type']]}; found {_described(fault['input'])}"
+            wanted = _KINDS[fault["type"]] + (_ITEMS if _KINDS[fault["type"]] == "a list" else "")
+            message = f"{key}must be {wanted}; found {_described(fault['input'])}"
         elif "input" in fault and not isinstance(fault["input"], dict | list):
-            message = f"{message[0].lower()}{message[1:]}; found {errors.shorten(repr(fault['input']), 80)}"
+            message = f"{message[0].lower()}{message[1:]}; found {_described(fault['input'])}"
         if data is not None:
             location = _as_written(location, data, model, missing=fault["type"] == "missing")
         pointer = at + pointers.join(location)
@@ -88,7 +98,8 @@ def faults_of(error: pydantic.ValidationError, model: type[pydantic.BaseModel]) 
     every = [
         fault
         for fault in error.errors(include_url=False)
-        if fault["type"] != "too_short" or len(fault["input"]) < fault["ctx"]["min_length"]
+        if fault["type"] != _FOLLOWS
+        and (fault["type"] != "too_short" or len(fault["input"]) < fault["ctx"]["min_length"])
     ]
     lacking = {fault["loc"] for fault in every if fault["type"] == "missing"}
     unknown = [fault["loc"] for fault in every if fault["type"] == "extra_forbidden"] if lacking else []
@@ -102,6 +113,8 @@ def _described(value: Any) -> str:
     if isinstance(value, dict | list):
         kind = "a map" if isinstance(value, dict) else "a list"
         return kind if value else f"an empty {kind.removeprefix('a ')}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return "nothing" if value is None else errors.shorten(repr(value), 80)
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
+from collections.abc import Collection
 
 import orjson
 import pydantic
 
 from core import errors
 from mcp_server.cli import codes, wording
-
-_FOLLOWS = "default_factory_not_called"  # a default that is made of another setting, which is told
 
 
 def report(error: Exception, *, as_json: bool) -> int:
@@ -43,17 +43,20 @@ def report(error: Exception, *, as_json: bool) -> int:
 
 
 def _settings(error: pydantic.ValidationError) -> errors.SluiceError:
-    faults = [fault for fault in error.errors() if fault["type"] != _FOLLOWS]
-    problems = [
-        errors.Problem(
-            "/" + "/".join(str(part) for part in fault["loc"]),
-            f"{fault['msg'][:1].lower()}{fault['msg'][1:]}; found {errors.shorten(repr(fault['input']), 60)}",
-        )
-        for fault in faults
-    ]
-    where = ", ".join(dict.fromkeys(f"SLUICE_{str(fault['loc'][0]).upper()}" for fault in faults if fault["loc"]))
-    hint = f"It comes from a flag or a variable ({where}); docs/settings.md says what each takes."
+    from core.documents import lint  # with the settings, which whoever comes here has read
+    from core.settings import Settings
+
+    problems = lint.problems_of(error, Settings)
+    names = [name for problem in problems for name in _named(problem, Settings.model_fields)]
+    where = ", ".join(f"SLUICE_{name.upper()}" for name in dict.fromkeys(names))
+    hint = f"It comes from a flag or a variable{f' ({where})' if where else ''}; docs/settings.md says what each takes."
     return errors.InvalidParams("A setting does not fit.", hint=hint, errors=problems)
+
+
+def _named(problem: errors.Problem, known: Collection[str]) -> list[str]:
+    """The settings that a fault is of: that of its place, or those that it speaks of when it is of no single one."""
+    at = problem.pointer.split("/")[1:2]
+    return at or [word for word in re.findall(r"[a-z_]+", problem.message) if word in known]
 
 
 def _place(error: Exception) -> str:

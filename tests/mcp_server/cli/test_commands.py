@@ -80,6 +80,21 @@ def test_a_setting_that_does_not_fit_is_wrong_usage(
     assert "/worker_slots" in err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WORKERS", "default=x", "/: workers: 'default=x' is not GROUP=N, such as default=2\n"),
+        ("WORKER_SLOTS", "many", "/worker_slots: 'worker_slots' must be a whole number; found 'many'\n"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_named_with_its_variable_and_without_words_of_python(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"SLUICE_{variable}", value)
+    _, _, err = run(capsys, "variable", "list")
+    assert said in err and f"a flag or a variable (SLUICE_{variable});" in err
+
+
 def test_an_error_has_code_places_and_hint_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "job", "show", "nowhere")
     assert (code, out) == (1, "")
