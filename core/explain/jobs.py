@@ -83,7 +83,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 
 
 def _letters(box: Box) -> str:
-    dropped = f"; {box.dropped} more were dropped, there is no room" if box.dropped else ""
+    dropped = f"; {box.dropped} more were dropped, for there was no room" if box.dropped else ""
     return f"refused events that wait as dead letters: {box.waiting}{dropped}"
 
 

@@ -117,6 +117,7 @@ class Fleet:
         )
         self.timetables.listeners.append(self._timed)
         letterbox.listeners.append(self._workloads.letters_settled)
+        letterbox.room_listeners.append(self._workloads.letters_went)
         self.disclosures = Disclosures(database)
         self._needs = Needs(vault, self.disclosures.given)
         self._variables = variables

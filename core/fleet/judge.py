@@ -47,7 +47,7 @@ class Judge:
         self._full = full
         self._evidence: dict[str, Evidence] = {}  # by id, of the version that runs
         self._schedules: dict[str, Finding] = {}  # by id, of what runs by a timer
-        self._letters: dict[str, Finding] = {}  # by id, of what had no room for a letter once
+        self._letters: dict[str, tuple[str, Finding]] = {}  # by id, of a version that had no room for a letter once
         self._looks = 0
 
     def forget(self, id: str) -> None:
@@ -61,7 +61,8 @@ class Judge:
         evidence = self._evidence.get(row.id)
         if evidence is not None and evidence.version != row.version:
             evidence = None
-        told = (self._schedules.get(row.id), self._letters.get(row.id))
+        version, letters = self._letters.get(row.id, ("", None))
+        told = (self._schedules.get(row.id), letters if version == row.version else None)
         about = verdicts.About(evidence, lambda: self._said(row.id), *told)
         self._conditions.saw(row, seen, about, failed=failed)
 
@@ -74,8 +75,10 @@ class Judge:
             totals = Totals(*events, refused, figures.refused_by_input, *unsure)
             lag, outages = self.lag(row, figures.lag_seconds)[0], (figures.input_outage, figures.output_outage)
             evidence.count(totals, lag, clock.monotonic(), *outages)
-            if figures.letters_dropped > evidence.dropped:
-                self._letters[row.id] = Finding(Status.FALSE, "NoRoom", "refused events had no room, and were dropped")
+            # What was dropped before somebody made room is counted, and no news of how it is now.
+            if figures.letters_dropped > evidence.dropped and self._full(row.tenant, row.job):
+                finding = Finding(Status.FALSE, "NoRoom", "refused events had no room, and were dropped")
+                self._letters[row.id] = row.version, finding
                 evidence.again = True
             evidence.dropped = figures.letters_dropped
             self._decide(row, seen, evidence)
@@ -115,17 +118,17 @@ class Judge:
             seen = observed[row.id]
             if self._looks % LOOKS_AT_SCHEDULES == 1:
                 self.timed(row, seen)
-                self._look_for_room(row, seen)
+                self.look_for_room(row, seen)
             known = self._evidence.get(row.id)
             waiting = self._bus.backlog((row.tenant, row.job))[0]
             if (waiting or (known is not None and known.open)) and (evidence := self._told_of(row, seen)) is not None:
                 evidence.waited(self.lag(row, seen.metrics.get("lag_seconds", 0.0))[0], now)
                 self._decide(row, seen, evidence)
 
-    def _look_for_room(self, row: WorkloadRow, seen: Observed) -> None:
+    def look_for_room(self, row: WorkloadRow, seen: Observed) -> None:
         """What had no room for letters may have some again."""
         if self._conditions.lacks_room(row) and not self._full(row.tenant, row.job):
-            self._letters[row.id] = Finding(Status.TRUE, "Room")
+            self._letters[row.id] = row.version, Finding(Status.TRUE, "Room")
             self._again(row, seen)
 
     def lag(self, row: WorkloadRow, told: float) -> tuple[float, int]:

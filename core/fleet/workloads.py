@@ -302,6 +302,12 @@ class Workloads:
             if (row.tenant, row.job) == (tenant, job) and (seen := self._observed.get(row.id)) is not None:
                 self._judge.letters_settled(row, seen)
 
+    def letters_went(self, tenant: str) -> None:
+        """Letters of a tenant make room for others, also for those of its other jobs."""
+        for row in self._rows.values():
+            if row.tenant == tenant and (seen := self._observed.get(row.id)) is not None:
+                self._judge.look_for_room(row, seen)
+
     def timed(self, id: str, *, came: bool = False) -> None:
         """A firing of a workload came, or was missed."""
         row, seen = self._rows.get(id), self._observed.get(id)

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.model.letter import Box, Letter, Status
+from core.model.letter import MOST_EVENT_BYTES, MOST_REASON_CHARACTERS, Box, Letter, Status
 
 Connection = sqlite3.Connection
 LOCK_SECONDS = 1.0
 ROW_BYTES = 400  # that a letter takes besides its event and its reason
+LARGEST_BYTES = ROW_BYTES + MOST_REASON_CHARACTERS + 2 * MOST_EVENT_BYTES  # with a message that is as long
 PRUNED = 500  # letters that go at once
 VACUUMED = 500  # pages that are given back at once
 _FIELDS = tuple(field.name for field in dataclasses.fields(Letter))

@@ -74,6 +74,8 @@ class Letterbox:
         """Letters that are in no box, because the file could not be written."""
         self.listeners: list[Callable[[str, str], None]] = []
         """Called with (tenant, job) when none of the letters of a job waits any more, and none was dropped."""
+        self.room_listeners: list[Callable[[str], None]] = []
+        """Called with a tenant when letters of it went, or were replayed: there may be room for others."""
         self._boxes: dict[Owner, Box] = {}
         self._ids = clock.Ids()
         self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
@@ -81,6 +83,7 @@ class Letterbox:
         self._readers: ThreadPoolExecutor | None = None
         self._connections: list[sqlite3.Connection] = []
         self._next_upkeep = 0.0
+        self._writes = True  # the last change could be written
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -132,11 +135,16 @@ class Letterbox:
         return self._boxes
 
     def is_full(self, tenant: str, job: str) -> bool:
-        """Whether a job has as many letters as it may, as of the last commit."""
-        box, bounds = self.box(tenant, job), self.bounds
-        if box.waiting >= bounds.job_count or box.bytes >= bounds.job_mb * _MIB:
+        """Whether a letter of a job may find no room now: counted are the last commit, and the largest there is."""
+        if self._thread is None or not self._writes or self._disk_is_full():
             return True
-        return sum(one.bytes for (who, _), one in self._boxes.items() if who == tenant) >= bounds.tenant_mb * _MIB
+        box, bounds = self.box(tenant, job), self.bounds
+        if box.waiting >= bounds.job_count:
+            return True
+        if box.replayed:  # these go first
+            return False
+        of_tenant = sum(one.bytes for (who, _), one in self._boxes.items() if who == tenant)
+        return min(bounds.job_mb * _MIB - box.bytes, bounds.tenant_mb * _MIB - of_tenant) < letter_rows.LARGEST_BYTES
 
     async def read(self, look: Callable[..., T], *given: Any) -> T:
         """Look into the file: `look(db, *given)`. Raises StorageUnavailable."""
@@ -251,11 +259,8 @@ class Letterbox:
         return outcomes
 
     def _tell(self, changes: list[_Change], outcomes: list[Any], boxes: dict[Owner, Box]) -> None:
-        settled = [owner for owner, box in boxes.items() if self.box(*owner).any and not box.any]
-        self._boxes.update(boxes)
-        for owner in settled:
-            for listener in self.listeners:
-                listener(*owner)
+        self._writes = not any(isinstance(outcome, errors.StorageUnavailable) for outcome in outcomes)
+        self._renew(boxes)
         for change, outcome in zip(changes, outcomes, strict=True):
             if change.future.done():
                 continue
@@ -264,6 +269,21 @@ class Letterbox:
                 change.future.exception()  # a waiter that is gone already must not make asyncio warn
             else:
                 change.future.set_result(outcome)
+
+    def _renew(self, boxes: Mapping[Owner, Box]) -> None:
+        """Remember how some boxes are now, and tell who waits for letters to go."""
+        before = {owner: self.box(*owner) for owner in boxes}
+        self._boxes.update(boxes)
+        for owner, box in boxes.items():
+            if before[owner].any and not box.any:
+                for listener in self.listeners:
+                    listener(*owner)
+        fewer = [
+            one for one, box in boxes.items() if box.waiting < before[one].waiting or box.bytes < before[one].bytes
+        ]
+        for tenant in {tenant for tenant, _ in fewer}:
+            for room_listener in self.room_listeners:
+                room_listener(tenant)
 
     def _keep_up(self, db: sqlite3.Connection) -> None:
         """From time to time, let go what is too old."""
@@ -279,7 +299,7 @@ class Letterbox:
                 if not touched:
                     break
                 boxes = {owner: letter_rows.box(db, *owner) for owner in touched}
-                self._loop.call_soon_threadsafe(self._boxes.update, boxes)
+                self._loop.call_soon_threadsafe(self._renew, boxes)
             letter_rows.give_back(db)
         except (sqlite3.Error, errors.CommitUnconfirmed, RuntimeError) as error:  # the next look tries again
             if db.in_transaction:

@@ -51,7 +51,7 @@ def letters(answer: Mapping[str, Any]) -> str | None:
     box = answer.get("letters")
     if box is None:
         return None
-    return f"{box['waiting']} wait" + (f", {box['dropped']} were dropped: there is no room" if box["dropped"] else "")
+    return f"{box['waiting']} wait" + (f", {box['dropped']} were dropped: there was no room" if box["dropped"] else "")
 
 
 def _log_line(line: dict[str, Any]) -> dict[str, Any]:
