@@ -108,10 +108,12 @@ class JobLogs:
         return lines[-LOG_LINES:]
 
     def last_warning(self, workload: str) -> str:
-        """The text of the last warning, or worse, among the last lines of a workload; empty when there is none. What is
-        said of lines that are missing is none of the job."""
-        loud = (line for line in reversed(self.of(workload)) if line.level in ("warning", "error"))
-        return next((line.text for line in loud if "dropped" not in line.fields), "")
+        """The text of the last warning, or worse, among the last lines of a workload; empty when there is none.
+
+        What is said of lines that are missing is none of the job, and of a line that names a condition, that one tells.
+        """
+        lines = (line for line in reversed(self.of(workload)) if line.level in ("warning", "error"))
+        return next((line.text for line in lines if line.fields.keys().isdisjoint(("dropped", "condition"))), "")
 
     def workloads(self, tenant: str, job: str) -> list[str]:
         """The ids of a job's replicas that have lines here, also of those that are gone."""

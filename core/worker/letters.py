@@ -17,6 +17,7 @@ from core.dsl.language.on_error import OnError
 from core.model import letter
 from core.model.letter import Posted
 from core.model.message import TRIGGER_INVOKE
+from core.model.typed_condition import Type
 from core.worker.forwarding import Forward
 from core.worker.redact import Redactor
 from core.worker.runs import Metrics
@@ -200,7 +201,8 @@ class Outbox:
             self.lost += dropped
             self._metrics.letters_dropped += dropped
             if full and not self._is_full:
-                self._log("warning", "there is no room for dead letters: refused events are counted and dropped")
+                text = "there is no room for dead letters: refused events are counted and dropped"
+                self._log("warning", text, condition=Type.ROOM_FOR_LETTERS.value)
             self._is_full = full if together else self._is_full
             if full:
                 self._full_until = clock.monotonic() + FULL_SECONDS

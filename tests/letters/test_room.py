@@ -84,6 +84,17 @@ def figures(letters_dropped: int) -> frames.Figures:
     return frames.Figures(0, 0, 0, 0, 0, 0, 0, 0, 0.0, letters_dropped=letters_dropped)
 
 
+async def test_why_events_are_refused_is_told_and_not_that_their_letters_have_no_room(tmp_path: Path) -> None:
+    async with engine_on(tmp_path / "home", letter_job_count=3) as engine:
+        await refuse_all(engine)
+        await waiting.until(lambda: condition(engine, "RoomForLetters"), lambda found: found[0] == "false")
+        _, why = await waiting.until(lambda: condition(engine, "EventsAccepted"), lambda found: found[0] == "false")
+        assert why.startswith("none of the last events came through: actions/0 assert: "), why
+        log = (await engine.call("job_log", {"name": "full"}, ADMIN))["items"]
+        (line,) = [line for line in log if line["text"].startswith("there is no room for dead letters")]
+        assert (line["level"], line["fields"]) == ("warning", {"condition": "RoomForLetters"})
+
+
 @pytest.mark.parametrize("bounds", [Bounds(3, 64, 512, 336, 0), Bounds(100, 1, 512, 336, 0)])
 async def test_letters_that_were_replayed_are_room(tmp_path: Path, bounds: Bounds) -> None:
     box = Letterbox(tmp_path / "letters.db", bounds)
