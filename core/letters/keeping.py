@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from core import clock, errors
 from core.dsl.language.on_error import KEEP, OnError
 from core.fleet.letter_calls import letter_of
 from core.model import letter
-from core.model.letter import Box, Letter, Posted
+from core.model.letter import Box, Letter, Posted, Status
 from core.model.principal import Caller
 from core.store import audit, letter_rows
 from core.store.database import Database
@@ -45,22 +46,26 @@ class DeadLetters:
             raise errors.NotFound("There is no such dead letter.", hint="dead_letter_list shows what there is.")
         return found[0]
 
-    async def discard(self, caller: Caller, wanted: Wanted, limit: int) -> int:
-        """Let the oldest of some letters go; how many went."""
-        found = [one.id for one in await self.oldest(wanted, limit)]
-        if not found:
-            return 0
-        target = f"{len(found)} of {wanted.job or 'several jobs'}"
+    async def discard(self, caller: Caller, wanted: Wanted, limit: int) -> tuple[int, int]:
+        """Let the oldest of some letters go: how many went, and how many stay because they are being replayed, so that
+        what is gone is never delivered all the same."""
+        found = [one.id for one in await self.oldest(replace(wanted, resting=True), limit)]
+        gone = await self._let_go(caller, found, wanted.job) if found else 0
+        return gone, await self.box.read(letter_rows.count, replace(wanted, status=Status.REPLAYING))
+
+    async def _let_go(self, caller: Caller, found: Sequence[int], job: str) -> int:
+        target = f"{len(found)} of {job or 'several jobs'}"
         row = audit.row(self._ids.next(), caller, "dead_letter_discard", target)
         await self._database.write(audit.insert, row)
 
-        def go(db: letter_rows.Connection, touched: set[tuple[str, str]]) -> None:
-            touched |= letter_rows.remove(db, found)
+        def go(db: letter_rows.Connection, touched: set[tuple[str, str]]) -> int:
+            gone = letter_rows.remove(db, found, resting=True)  # a replay may have begun meanwhile
+            touched |= {*gone}
             for owner in touched:
                 letter_rows.forget_dropped(db, *owner)
+            return len(gone)
 
-        await self.box.change(go)
-        return len(found)
+        return await self.box.change(go)
 
     def given_up(
         self, owner: Owner, deployment: str, document: Mapping[str, Any], body: bytes, reason: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -109,7 +110,8 @@ class DeadLetterDiscard(_Which):
 
 
 async def _letters_go(engine: Engine, caller: Caller, params: DeadLetterDiscard) -> Loss | None:
-    found = await engine.letters.oldest(params.wanted(caller.tenant), params.limit)
+    wanted = replace(params.wanted(caller.tenant), resting=True)
+    found = await engine.letters.oldest(wanted, params.limit)
     jobs = counted("job", sorted({one.job for one in found}))
     text = (
         f"Of {jobs} go for good, the oldest first, {counted('dead letter', (letter.text_id(one.id) for one in found))}."
@@ -128,10 +130,14 @@ async def _letters_go(engine: Engine, caller: Caller, params: DeadLetterDiscard)
 async def dead_letter_discard(
     engine: Engine, caller: Caller, params: DeadLetterDiscard
 ) -> results.letters.LettersDiscarded:
-    """Let letters and their events go, by ids or of a job; room for new ones is there then."""
+    """Let letters and their events go, by ids or of a job; room for new ones is there then.
+
+    `replaying`: so many stay, for they are being replayed; discard those that wait again when that has ended.
+    """
     if params.job is not None:
         await engine.letter_replays.refuse_unknown(caller.tenant, params.job)
-    return {"discarded": await engine.letters.discard(caller, params.wanted(caller.tenant), params.limit)}
+    gone, replaying = await engine.letters.discard(caller, params.wanted(caller.tenant), params.limit)
+    return {"discarded": gone, "replaying": replaying}
 
 
 class DeadLetterReplay(_Which):

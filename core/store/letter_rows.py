@@ -97,6 +97,8 @@ class Wanted:
     code: str = ""
     status: str = ""
     ids: tuple[int, ...] = ()
+    resting: bool = False
+    """Only those that are not being replayed."""
 
     def conditions(self) -> tuple[str, list[object]]:
         said = ["tenant = ?"]
@@ -108,6 +110,9 @@ class Wanted:
         if self.ids:
             said.append(f"id IN ({', '.join('?' * len(self.ids))})")
             given += self.ids
+        if self.resting:
+            said.append("status <> ?")
+            given.append(Status.REPLAYING)
         return " AND ".join(said), given
 
 
@@ -278,17 +283,19 @@ def wait_on(db: sqlite3.Connection, ids: Iterable[int]) -> None:
     )
 
 
-def remove(db: sqlite3.Connection, ids: Iterable[int]) -> set[tuple[str, str]]:
-    """Let letters go; the jobs that they were of."""
-    touched = set()
+def remove(db: sqlite3.Connection, ids: Iterable[int], *, resting: bool = False) -> list[tuple[str, str]]:
+    """Let letters go, with `resting` only those that are not being replayed; of each that went, the job it was of."""
+    gone, kept = [], Status.REPLAYING if resting else ""
     for id in ids:
-        row = db.execute("DELETE FROM letters WHERE id = ? RETURNING tenant, job, status, size", (id,)).fetchone()
+        row = db.execute(
+            "DELETE FROM letters WHERE id = ? AND status <> ? RETURNING tenant, job, status, size", (id, kept)
+        ).fetchone()
         if row is not None:
             tenant, job, status, size = row
             counted = "replayed" if status == Status.REPLAYED else "waiting"
             _count(db, tenant, job, **{counted: -1, "bytes": -size})
-            touched.add((tenant, job))
-    return touched
+            gone.append((tenant, job))
+    return gone
 
 
 def remove_replayed(db: sqlite3.Connection, tenant: str, job: str, limit: int = PRUNED) -> int:
@@ -304,7 +311,7 @@ def remove_replayed(db: sqlite3.Connection, tenant: str, job: str, limit: int = 
 def prune(db: sqlite3.Connection, before_ns: int) -> set[tuple[str, str]]:
     """Let some letters go that came before a time; the jobs that they were of."""
     old = db.execute("SELECT id FROM letters WHERE id < ? LIMIT ?", (before_ns, PRUNED)).fetchall()
-    return remove(db, [id for (id,) in old])
+    return {*remove(db, [id for (id,) in old])}
 
 
 def forget_dropped(db: sqlite3.Connection, tenant: str, job: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from core import errors
 from core.bus.base import Delivery
 from core.engine import Engine
-from core.model.letter import number
+from core.model.letter import number, text_id
 from core.store import letter_rows
 from core.store.letter_rows import Wanted
 from tests import waiting
@@ -94,7 +94,7 @@ async def test_a_full_box_counts_and_holds_up_no_job(tmp_path: Path) -> None:
         shown = await engine.call("job_get", {"name": "by-host"}, ADMIN)
         assert (shown["letters"]["waiting"], shown["letters"]["dropped"]) == (10, events - 10)
         gone = await engine.call("dead_letter_discard", {"job": "by-host"}, ADMIN)
-        assert gone == {"discarded": 10}
+        assert gone == {"discarded": 10, "replaying": 0}
         assert "letters" not in await engine.call("job_get", {"name": "by-host"}, ADMIN)
 
 
@@ -218,6 +218,24 @@ async def test_who_asks_for_letters_that_are_being_replayed_waits_for_their_end_
         told = await asyncio.gather(*(engine.call("dead_letter_replay", {"job": "by-host"}, ADMIN) for _ in range(3)))
         assert [(one["replayed"], one["replaying"]) for one in told] == [(50, 0)] * 3
         assert all(len(waiting.lines(target / f"{n}.jsonl")) == 1 for n in range(50)), "each came once"
+
+
+async def test_letters_that_are_being_replayed_are_not_discarded(tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    write(source, [{"n": n} for n in range(3)])
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TYPO.format(source=source, target=tmp_path / "out", field="host"))
+        await waiting.until(lambda: letters(engine), lambda found: len(found) == 3)
+        wanted = Wanted("tenant-a", job="by-host")  # marked, and nobody works on it: a replay that lasts
+        ((one,), _) = await engine.letterbox.change(lambda db, _: letter_rows.begin_replay(db, wanted, "", 1))
+        asked = {"operation": "dead_letter_discard", "arguments": {"job": "by-host"}}
+        loss = (await engine.call("call_preview", asked, ADMIN))["loss"]
+        assert "2 dead letters" in loss["text"] and loss["pinned"] == {"limit": 2}
+        gone = await engine.call("dead_letter_discard", {"job": "by-host"}, ADMIN)
+        assert gone == {"discarded": 2, "replaying": 1}
+        again = await engine.call("dead_letter_discard", {"ids": [text_id(one)]}, ADMIN)
+        assert again == {"discarded": 0, "replaying": 1}
+        assert [left["status"] for left in await letters(engine)] == ["replaying"]
 
 
 @pytest.mark.parametrize("way", ["dead_letter_replay", "dead_letter_discard"])

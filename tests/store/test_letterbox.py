@@ -139,7 +139,7 @@ async def test_discarding_makes_room_and_ends_the_count_of_what_was_dropped(tmp_
         await box.put(OWNER, [first, letter(box)])
 
         def go(db: letter_rows.Connection, touched: set[tuple[str, str]]) -> None:
-            touched |= letter_rows.remove(db, [first.id])
+            touched |= {*letter_rows.remove(db, [first.id])}
             letter_rows.forget_dropped(db, *OWNER)
 
         await box.change(go)

@@ -143,8 +143,9 @@ function Together({ ids, done, again }: { ids: string[]; done: () => void; again
       again();
     });
   const discard = async () => {
-    await call("dead_letter_discard", { ids }, { tenant });
-    setSaid(`${counted(ids.length, "letter")} discarded.`);
+    const gone = await call("dead_letter_discard", { ids }, { tenant });
+    const stay = gone.replaying ? ` ${gone.replaying} being replayed, left as they are.` : "";
+    setSaid(`${counted(gone.discarded, "letter")} discarded.${stay}`);
     setAsking(false);
     done();
     again();
@@ -191,8 +192,8 @@ function OneLetter({ id, close, again }: { id: string; close: () => void; again:
     });
   const discard = () =>
     act(async () => {
-      await call("dead_letter_discard", { ids: [id] }, { tenant });
-      setSaid("It is gone.");
+      const gone = await call("dead_letter_discard", { ids: [id] }, { tenant });
+      setSaid(gone.replaying ? "It is being replayed, and stays." : "It is gone.");
       again();
     });
   return (

@@ -57,6 +57,8 @@ class LettersDiscarded(TypedDict):
     """How many letters went."""
 
     discarded: int
+    replaying: int
+    """They are being replayed, and stay."""
 
 
 class LettersReplayed(TypedDict):
