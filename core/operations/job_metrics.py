@@ -29,8 +29,9 @@ class JobMetrics(Page):
 async def job_metrics(engine: Engine, caller: Caller, params: JobMetrics) -> results.Listing[results.jobs.JobMetrics]:
     """Figures of each replica since its worker was told to run it: events and bytes in and out, errors, refused events,
     conditions_failed (for so many events), calls of actions with tokens and cost, runs, and lag_seconds, the age of the
-    oldest message or batch that the output has not accepted. `letters` are the dead letters of the job. Of a scheduled
-    job also `schedule`: next and last_success in seconds since the epoch, how many firings were missed, if paused."""
+    oldest message or batch that the output has not accepted. Dead letters that are replayed count in events_in too.
+    `letters` are the dead letters of the job. Of a scheduled job also `schedule`: next and last_success in seconds
+    since the epoch, how many firings were missed, if paused."""
     found = engine.fleet.workload_views(tenant=caller.tenant, deployment=params.deployment, job=params.name)
     found.sort(key=lambda one: (one.job, one.replica))
 

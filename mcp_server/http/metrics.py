@@ -90,7 +90,7 @@ def _live(live: Live) -> Iterator[Family]:
 
 STAGES = ("input", "actions", "output")
 _JOBS: tuple[tuple[str, Type, str, str], ...] = (
-    ("events_in_total", "counter", "events_in", "Events that the input has read."),
+    ("events_in_total", "counter", "events_in", "Events that the input has read, and replayed dead letters."),
     ("events_out_total", "counter", "events_out", "Events that the output has accepted."),
     ("bytes_in_total", "counter", "bytes_in", "Bytes that the input has read."),
     ("bytes_out_total", "counter", "bytes_out", "Bytes that the output has written."),
@@ -106,7 +106,7 @@ _JOBS: tuple[tuple[str, Type, str, str], ...] = (
         "conditions_failed",
         "Events for which a condition could not be worked out.",
     ),
-    ("runs_total", "counter", "runs", "Runs that ended."),
+    ("runs_total", "counter", "runs", "Runs that ended, also of replayed messages."),
     ("runs_failed_total", "counter", "runs_failed", "Runs that failed."),
     ("lag_seconds", "gauge", "lag_seconds", "Age of the oldest message or batch that is not yet accepted."),
 )

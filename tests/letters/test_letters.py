@@ -98,6 +98,23 @@ async def test_a_full_box_counts_and_holds_up_no_job(tmp_path: Path) -> None:
         assert "letters" not in await engine.call("job_get", {"name": "by-host"}, ADMIN)
 
 
+async def test_replayed_letters_count_as_events_that_came_in_and_as_no_runs(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
+    write(source, [{"host": "a", "n": n} for n in range(3)])
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
+        await waiting.until(lambda: letters(engine), lambda found: len(found) == 3)
+
+        async def figures() -> tuple[int, int, int]:
+            (item,) = (await engine.call("job_metrics", {"name": "by-host"}, ADMIN))["items"]
+            one = item["metrics"]
+            return one.get("events_in", 0), one.get("refused_by_output", 0), one.get("runs", 0)
+
+        await waiting.until(figures, lambda found: found == (3, 3, 1))
+        await engine.call("dead_letter_replay", {"job": "by-host"}, ADMIN)
+        await waiting.until(figures, lambda found: found == (6, 6, 1))
+
+
 REJECTS = """
 name: rejects
 input: {{worker-channel: {{channel: rejects}}}}

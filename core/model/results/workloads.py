@@ -42,6 +42,7 @@ class Figures(TypedDict):
     """Totals of a workload since its worker was told to run it; empty: it has not told any."""
 
     events_in: NotRequired[int]
+    """That the input has read, and those of dead letters that were replayed."""
     events_out: NotRequired[int]
     bytes_in: NotRequired[int]
     bytes_out: NotRequired[int]
