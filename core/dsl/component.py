@@ -115,6 +115,8 @@ class Refusal(NamedTuple):
     """The event as it is at that step, or what is known of one that never came to be; None: nothing is."""
     component: str = ""
     """That of the step; empty for an end of the job, which has only one."""
+    read: Callable[[], None] | None = None
+    """Not refused at all: what was skipped before, with this reason, has been read; called when that is on record."""
 
 
 class Letters(Protocol):
@@ -189,6 +191,11 @@ class Run:
         self.skipped += 1
         self.refuse(env, text)
         self._give("/input", code, text, (what,))
+
+    def read_after_all(self, text: str, what: Event, then: Callable[[], None]) -> None:
+        """What was skipped in these words has been read now; `then` is called when its letter is settled."""
+        if self.letters is not None:
+            self.letters.take(self, Refusal("/input", Code.SKIPPED, text, what, read=then))
 
     def fail(self, env: Env, text: str, event: Any, acting: tuple[str, str] | None = None) -> None:
         """Drop an event that an action cannot be done to, the one that is `acting`. Raises like `leave_out`."""

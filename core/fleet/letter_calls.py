@@ -75,7 +75,7 @@ def letter_of(posted: Posted, id: int, owner: Owner, deployment: str, workload: 
         redacted=posted.redacted,
         message=message,
         subject=_subject(posted),
-        status=Status.WAITING,
+        status=Status.REPLAYED if posted.read else Status.WAITING,
         attempts=1,
         tried_at_ns=min(max(0, posted.at_ns), 2**62),
     )

@@ -95,6 +95,11 @@ class Replays:
         if await self._database.read(jobs.newest, tenant, job) is None:
             raise registry.unknown(job, tenant)
 
+    def reads(self, tenant: str, job: str) -> bool:
+        """Whether the input of a job looks again at what it has skipped, by itself."""
+        states = {view.state for view in self._fleet.workload_views(tenant=tenant, job=job)}
+        return bool(states - {WorkloadState.COMPLETED, WorkloadState.QUARANTINED})
+
     async def replay(self, caller: Caller, wanted: Wanted, step: str, limit: int, wait_seconds: float) -> Tally:
         """Replay the oldest of some letters from their step (or from `step`), and wait for a while for their end.
 

@@ -18,6 +18,9 @@ MOST_NUMBER: Final = 2**63 - 1  # that the store can hold
 MOST_EVENT_BYTES: Final = 256 * 1024  # of the event, as JSON; what is longer is cut
 MOST_REASON_CHARACTERS: Final = 1000
 MOST_NAME_CHARACTERS: Final = 200
+TRIED_AGAIN: Final = "its reader tries it again by itself"
+NOT_TRIED: Final = "its reader does not run; it tries again when the job is deployed again"
+READ_SINCE: Final = "its reader has read it since"
 
 
 class Code(StrEnum):
@@ -54,7 +57,7 @@ class Status(StrEnum):
 
     WAITING = "waiting"
     REPLAYING = "replaying"  # it is to be taken through the job again
-    REPLAYED = "replayed"  # and its output has accepted it
+    REPLAYED = "replayed"  # and its output has accepted it; of what was skipped: its reader has read it
 
 
 class Posted(msgspec.Struct, array_like=True, gc=False):
@@ -76,6 +79,8 @@ class Posted(msgspec.Struct, array_like=True, gc=False):
     """Whether a secret was taken out of the event or the message, so that it is not what it was."""
     message: str | None = None
     """The payload of the message that started the run, as JSON, for templates that read it."""
+    read: bool = False
+    """No letter: what was skipped, and has one, has been read. An engine of before counts one attempt more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,9 @@ class Letter:
     def obstacle(self) -> str:
         """Why it cannot be replayed; empty when it can."""
         if self.step.startswith("/input"):
-            return "its reader tries it again by itself" if self.code == Code.SKIPPED else "it never became an event"
+            if self.code != Code.SKIPPED:
+                return "it never became an event"
+            return READ_SINCE if self.status == Status.REPLAYED else TRIED_AGAIN
         if self.event is None:
             return "it has no event"
         if self.truncated:
@@ -143,10 +150,14 @@ class Letter:
             "redacted": self.redacted,
         }
 
-    def to_dict(self) -> letters.Letter:
-        """The letter with its event: the JSON value, or the beginning of its text when that is not all."""
+    def to_dict(self, *, is_read: bool = True) -> letters.Letter:
+        """The letter with its event: the JSON value, or the beginning of its text when that is not all. `is_read`:
+        whether its job runs, so that its reader looks again."""
         event = self.event if self.event is None or self.truncated else orjson.loads(self.event)
-        return {**self.summary(), "event": event, "replayable": not self.obstacle, "obstacle": self.obstacle or None}
+        obstacle = self.obstacle
+        if obstacle == TRIED_AGAIN and not is_read:
+            obstacle = NOT_TRIED
+        return {**self.summary(), "event": event, "replayable": not obstacle, "obstacle": obstacle or None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,8 @@ class DeadLetterGet(Params):
 async def dead_letter_get(engine: Engine, caller: Caller, params: DeadLetterGet) -> results.letters.Letter:
     """Show a letter: where its event was refused, why, how often, and the event as it was at that step (the beginning
     of its text when it was cut)."""
-    return (await engine.letters.get(caller.tenant, letter.number(params.id))).to_dict()
+    found = await engine.letters.get(caller.tenant, letter.number(params.id))
+    return found.to_dict(is_read=engine.letter_replays.reads(caller.tenant, found.job))
 
 
 @operation(
@@ -81,7 +82,8 @@ async def dead_letter_export(engine: Engine, caller: Caller, params: _Of) -> res
     """Letters with their events, oldest first, a page at a time."""
     wanted = Wanted(caller.tenant, job=params.job or "", code=params.code or "")
     rows = await engine.letters.whole(wanted, position(params.cursor) or 0, params.limit + 1)
-    shown = fitting(row.to_dict() for row in rows[: params.limit])
+    jobs = {row.job: engine.letter_replays.reads(caller.tenant, row.job) for row in rows}
+    shown = fitting(row.to_dict(is_read=jobs[row.job]) for row in rows[: params.limit])
     more = len(shown) < len(rows)
     return {"items": shown, "next_cursor": str(rows[len(shown) - 1].id) if more and shown else None}
 

@@ -143,18 +143,32 @@ def _count(db: sqlite3.Connection, tenant: str, job: str, **by: int) -> None:
 
 
 def repeated(db: sqlite3.Connection, letter: Letter) -> bool:
-    """Whether a letter tells of what another one has told of, which then counts one attempt more."""
+    """Whether a letter tells of what another one that waits has told of, which then counts one attempt more."""
     if not letter.subject:
         return False
     changed = db.execute(
         "UPDATE letters SET attempts = attempts + 1, tried_at_ns = ?, reason = ?, run = ?, version = ?"
-        " WHERE tenant = ? AND job = ? AND subject = ? AND subject != ''",
+        " WHERE tenant = ? AND job = ? AND subject = ? AND subject != '' AND status = ?",
         (
             *(letter.tried_at_ns, letter.reason, letter.run, letter.version),
-            *(letter.tenant, letter.job, letter.subject),
+            *(letter.tenant, letter.job, letter.subject, Status.WAITING),
         ),
     )
     return changed.rowcount > 0
+
+
+def settle(db: sqlite3.Connection, letter: Letter) -> None:
+    """What a letter tells of was skipped, and has been read: the one that waits for it has come to its end."""
+    changed = db.execute(
+        "UPDATE letters SET status = ?, tried_at_ns = ?"
+        " WHERE tenant = ? AND job = ? AND subject = ? AND subject != '' AND status = ?",
+        (
+            *(Status.REPLAYED, letter.tried_at_ns),
+            *(letter.tenant, letter.job, letter.subject, Status.WAITING),
+        ),
+    )
+    if changed.rowcount > 0:
+        _count(db, letter.tenant, letter.job, waiting=-changed.rowcount, replayed=changed.rowcount)
 
 
 def drop(db: sqlite3.Connection, tenant: str, job: str, count: int, now_ns: int) -> None:

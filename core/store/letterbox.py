@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 
 from core import clock, errors, reserve
-from core.model.letter import EMPTY, Box, Letter
+from core.model.letter import EMPTY, Box, Letter, Status
 from core.store import connection, letter_rows, stray_opens
 
 log = structlog.get_logger("core.store")
@@ -165,15 +165,19 @@ class Letterbox:
         return self._ids.next()
 
     async def put(self, owner: Owner, letters: Sequence[Letter], dropped: int = 0) -> Put:
-        """Keep letters of one job, and count those that its worker has dropped; returns when they are on the disk."""
+        """Keep letters of one job, and count those that its worker has dropped; returns when they are on the disk.
+
+        One whose status is `replayed` is not kept: it settles the one of the same subject that waits.
+        """
+        count = sum(one.status == Status.WAITING for one in letters)
         if self._thread is None:
-            self.lost += len(letters) + dropped
-            return Put(0, len(letters), True)
+            self.lost += count + dropped
+            return Put(0, count, True)
         try:
             return await self.change(lambda db, _: self._put(db, owner, letters, dropped), owner)
         except (errors.StorageUnavailable, errors.CommitUnconfirmed):
-            self.lost += len(letters) + dropped
-            return Put(0, len(letters), True)
+            self.lost += count + dropped
+            return Put(0, count, True)
 
     async def change(self, work: Callable[[sqlite3.Connection, set[Owner]], T], *owners: Owner) -> T:
         """Do something in a transaction; returns when it is on the disk. `work` adds further jobs that it touches.
@@ -191,7 +195,13 @@ class Letterbox:
         tenant, job = owner
         room = _Room(db, owner, self.bounds)
         fits: list[Letter] = []
-        news = [letter for letter in letters if not letter_rows.repeated(db, letter)]
+        news: list[Letter] = []
+        for letter in letters:
+            if letter.status == Status.REPLAYED:
+                letter_rows.settle(db, letter)
+                news = [one for one in news if one.subject != letter.subject]  # skipped and read within one call
+            elif not letter_rows.repeated(db, letter):
+                news.append(letter)
         for letter in () if news and self._disk_is_full() else news:
             if not room.takes(letter_rows.size_of(letter)):
                 break

@@ -97,6 +97,9 @@ class Outbox:
             replay.take(run, refused)  # of a letter, which an output has taken together with events of this run
             return
         how = self._on_error
+        if refused.read is not None:
+            self._settle(run, refused, refused.read)
+            return
         if how.mode == "log":
             return
         if how.mode == "fail":
@@ -105,9 +108,23 @@ class Outbox:
             self.lost += 1
             self._drop(1)
             return
-        self._letters.append(posted := self._posted(run, refused))
+        posted = self._posted(run, refused)
         never_event = refused.step.startswith("/input") and refused.code != letter.Code.SKIPPED  # that comes again
         self.lost += never_event or posted.event is None or posted.truncated or posted.redacted
+        self._append(posted)
+
+    def _settle(self, run: Run, refused: Refusal, then: Callable[[], None]) -> None:
+        """The letter of something that was skipped waits no more, if the engine has one; a full box takes that too."""
+        if self._on_error.mode != "keep" or self._forward is not None:
+            then()
+            return
+        posted = self._posted(run, refused)
+        posted.read = True
+        self._append(posted)
+        self.when_answered(then)
+
+    def _append(self, posted: Posted) -> None:
+        self._letters.append(posted)
         self._bytes += len(posted.event or "")
         self._taken += 1
         self._begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,65 @@ output: {{discard: {{}}}}
         shown = await engine.call("dead_letter_get", {"id": letter["id"]}, ADMIN)
         assert shown["event"] == {"path": str(source)}
         assert not shown["replayable"]
+
+
+INTERVAL = "trigger: {interval: {duration: 100ms}}"
+READERS = {
+    "batch": "files: {{paths: ['{source}/*.gz'], mode: batch, preprocessors: [gzip], {trigger}}}",
+    "tail": "files: {{paths: ['{source}/*.gz'], poll-interval: 50ms, preprocessors: [gzip]}}",
+    "objects": "file-store: {{path: '{source}', preprocessors: [gzip], fingerprinting: true, {trigger}}}",
+}
+
+
+def job_of(reader: str, source: Path, trigger: str = INTERVAL, more: str = "") -> str:
+    read = READERS[reader].format(source=source, trigger=trigger).replace(", }", "}")
+    return f"{{name: unpack, input: {{{read}}}, output: {{discard: {{}}}}{more}}}"
+
+
+@pytest.mark.parametrize("more", ["", ", on-error: {event: false}"])
+@pytest.mark.parametrize("reader", READERS)
+async def test_the_letter_of_what_was_skipped_waits_until_it_was_read(tmp_path: Path, reader: str, more: str) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.gz").write_bytes(b"\x1f\x8b no gzip at all")
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, job_of(reader, source, more=more))
+        (letter,) = await waiting.until(lambda: letters(engine))
+        shown = await engine.call("dead_letter_get", {"id": letter["id"]}, ADMIN)
+        assert (shown["replayable"], shown["obstacle"]) == (False, "its reader tries it again by itself")
+        (source / "a.gz").write_bytes(gzip.compress(b"one\ntwo\n"))
+        (letter,) = await waiting.until(lambda: letters(engine), lambda found: found[0]["status"] == "replayed")
+        assert engine.letterbox.box("tenant-a", "unpack").waiting == 0
+        shown = await engine.call("dead_letter_get", {"id": letter["id"]}, ADMIN)
+        assert (shown["replayable"], shown["obstacle"]) == (False, "its reader has read it since")
+        (source / "a.gz").write_bytes(b"\x1f\x8b broken once more")
+        await waiting.until(lambda: letters(engine, status="waiting"), lambda found: len(found) == 1)
+
+
+@pytest.mark.parametrize("reader", ["batch", "objects"])
+async def test_what_a_job_that_is_over_had_skipped_is_read_when_it_is_deployed_again(
+    tmp_path: Path, reader: str
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a.gz").write_bytes(b"\x1f\x8b no gzip at all")
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, job_of(reader, source, ""))
+
+        async def shown() -> dict[str, Any]:
+            (letter,) = await letters(engine)
+            return dict(await engine.call("dead_letter_get", {"id": letter["id"]}, ADMIN))
+
+        await waiting.until(lambda: letters(engine))
+        over = "its reader does not run; it tries again when the job is deployed again"
+        await waiting.until(shown, lambda one: one["obstacle"] == over)
+        exported = await engine.call("dead_letter_export", {}, ADMIN)
+        assert [one["obstacle"] for one in exported["items"]] == [over]
+        (source / "a.gz").write_bytes(gzip.compress(b"one\ntwo\n"))
+    async with engine_on(tmp_path / "home") as engine:
+        await deploy(engine, job_of(reader, source, "", ", actions: [{add: {output-fields: {x: y}}}]"))
+        await waiting.until(shown, lambda one: one["status"] == "replayed")
+        assert engine.letterbox.box("tenant-a", "unpack").waiting == 0
 
 
 async def test_a_message_with_which_workers_died_is_a_letter_too(tmp_path: Path) -> None:

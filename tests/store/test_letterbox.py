@@ -145,3 +145,25 @@ async def test_discarding_makes_room_and_ends_the_count_of_what_was_dropped(tmp_
         await box.change(go)
         assert box.box(*OWNER) == letter_rows.Box()
         assert await box.put(OWNER, [letter(box)]) == Put(1, 0, False)
+
+
+async def test_what_was_skipped_and_then_read_is_settled_and_a_letter_of_its_own_when_it_is_skipped_again(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path / "letters.db", Bounds(1, 64, 512, 336, 0)) as box:
+
+        def told(status: Status, subject: str = "a") -> Letter:
+            return letter(box, code="skipped", step="/input/files", subject=subject, status=status)
+
+        await box.put(OWNER, [told(Status.WAITING)])
+        assert await box.put(OWNER, [told(Status.REPLAYED)]) == Put(1, 0, False), "it takes no room"
+        found = box.box(*OWNER)
+        assert (found.waiting, found.replayed) == (0, 1)
+        await box.put(OWNER, [told(Status.REPLAYED), told(Status.REPLAYED, "never skipped")])
+        assert (box.box(*OWNER).waiting, box.box(*OWNER).replayed) == (0, 1)
+        await box.put(OWNER, [told(Status.WAITING), told(Status.REPLAYED)])
+        assert box.box(*OWNER).waiting == 0, "in one call"
+        await box.put(OWNER, [told(Status.WAITING)])
+        await box.put(OWNER, [told(Status.WAITING)])
+        (again,) = await box.read(letter_rows.page, Wanted("acme", status="waiting"), 0, 10)
+        assert again.attempts == 2, "of the new one"

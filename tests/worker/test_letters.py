@@ -260,3 +260,26 @@ async def test_it_counts_the_events_that_no_letter_holds_as_they_were(monkeypatc
     assert (alone.lost, quiet.lost) == (1, 0), "who wants none loses none"
     await alone.answered()
     box.close()
+
+
+async def test_what_was_read_after_all_is_told_also_when_there_is_no_room_and_is_no_letter() -> None:
+    engine, heard = Engine(answers=[(0, 1, True)]), list[str]()
+    box = outbox(engine)
+    run = Run("r1", letters=box)
+    box.take(run, refusal({"n": 1}))
+    engine.open.set()
+    await box.answered()
+    run.read_after_all("files: a was skipped", {"path": "a"}, lambda: heard.append("told"))
+    assert heard == []
+    await box.answered()
+    assert heard == ["told"]
+    last = engine.letters[-1]
+    assert (last.read, last.step, last.code, last.event) == (True, "/input/files", "skipped", '{"path":"a"}')
+    assert (box.lost, box._metrics.letters_dropped, run.skipped, run.errors) == (1, 1, 0, 0)
+
+
+async def test_a_job_that_keeps_no_letters_tells_nothing_of_what_was_read() -> None:
+    engine, heard = Engine(), list[str]()
+    box = outbox(engine, OnError(mode="log"))
+    Run("r1", letters=box).read_after_all("why", {"path": "a"}, lambda: heard.append("told"))
+    assert (heard, box.owed, engine.calls) == (["told"], False, [])

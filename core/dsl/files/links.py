@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.dsl.component import Env, Run
+from core.dsl.files.skips import Skips
 from core.errors import shorten
 
 MOST_TOLD = 100
@@ -13,8 +14,10 @@ MOST_TOLD = 100
 class Links:
     """Of one input. A listing may be at work in a thread; `begin` and `skip` are called on the loop, when none is."""
 
-    def __init__(self, env: Env, where: str) -> None:
+    def __init__(self, env: Env, where: str, skips: Skips | None = None) -> None:
+        """`skips` remembers them, for an input that reads a file in the place of a link by the same path."""
         self._env = env
+        self._skips = skips
         self._where = where
         self._seen: set[str] = set()  # in this firing
         self._found: list[tuple[str, str]] = []  # that are to be skipped: path, and why
@@ -52,4 +55,7 @@ class Links:
         """Skip what was found since, like any file that cannot be read. Raises like `Run.skip`."""
         found, self._found = self._found, []
         for path, why in found:
-            run.skip(self._env, f"{self._where}: {why}", {"path": path})
+            if self._skips is not None:
+                self._skips.skip(run, path, f"{self._where}: {why}", {"path": path})
+            else:
+                run.skip(self._env, f"{self._where}: {why}", {"path": path})

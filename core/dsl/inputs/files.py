@@ -16,6 +16,7 @@ from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.files import memory, preprocess
 from core.dsl.files.links import Links
+from core.dsl.files.skips import Skips
 from core.dsl.inputs import globs, lines
 from core.dsl.inputs.rewind import Replay, Rewind
 from core.dsl.inputs.tracked import TAIL_BYTES, Place, Shelf, Tracked, fill_patterns
@@ -124,7 +125,8 @@ class FilesSource:
         for pattern in patterns:
             access.locate(pattern)  # a place that is not allowed is refused at once, not when a file appears
         self._places = memory.Places(env.state_dir / "files.json")
-        self._links = Links(env, "files")
+        self._skips = Skips(env)
+        self._links = Links(env, "files", self._skips)
         self._shelf = Shelf(
             access,
             patterns,
@@ -160,6 +162,7 @@ class FilesSource:
                 progress = False
                 for file in list(shelf.files.values()):
                     if not self._is_due(file):
+                        self._skips.read(run, file.path)  # of whoever ended before that was on record
                         continue
                     for batch in self._read(file, run):
                         progress = True
@@ -167,10 +170,12 @@ class FilesSource:
                 if config.mode == "batch":
                     return
                 self._places.save()
+                self._skips.save()
                 if not progress:
                     await asyncio.sleep(max(config.poll_interval, looked / LOOK_SHARE))
         finally:
             self._places.save()
+            self._skips.save()
 
     def _tell_nothing(self) -> None:
         """Say once that there is nothing to read: a mistyped path looks like a source that is quiet."""
@@ -198,6 +203,7 @@ class FilesSource:
             shelf.open(file)
             yield from self._unpacked(file, run) if file.packed else self._lines(file, run)
             file.told = ""
+            self._skips.read(run, file.path)
         except file_access.NotThere:
             if file.is_behind:
                 self._env.log("warning", f"files: {shorten(file.path)} vanished before its rest could be read")
@@ -210,7 +216,8 @@ class FilesSource:
         except (Forbidden, preprocess.BadContent, file_access.Unreadable) as error:
             if file.told != error.message:
                 file.told = error.message
-                run.skip(self._env, f"files: {shorten(file.path)} was skipped: {error.message}", {"path": file.path})
+                why = f"files: {shorten(file.path)} was skipped: {error.message}"
+                self._skips.skip(run, file.path, why, {"path": file.path})
         if file.gone:
             shelf.drop(file)
 

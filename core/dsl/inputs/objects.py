@@ -20,6 +20,7 @@ from core.dsl.component import Batch, Config, Env, Event, Run
 from core.dsl.events import select
 from core.dsl.events.select import Selector
 from core.dsl.files import memory, preprocess
+from core.dsl.files.skips import Skips
 from core.dsl.inputs import groups, lines, spooled
 from core.dsl.inputs.rewind import ObjectRewind, Replay
 from core.dsl.inputs.taking import Settle, Taking
@@ -154,6 +155,7 @@ class ObjectSource:
         self._told_nothing = False
         self._taken: set[str] = set()  # fingerprints of what a firing reads, or is not remembered yet
         self._rewind: ObjectRewind | None = None
+        self._skips = Skips(env)
         self._sweeper = spooled.Sweeper(config.retention, env.job) if config.retention is not None else None
 
     def batches(self, run: Run) -> AsyncIterator[Batch]:
@@ -188,14 +190,16 @@ class ObjectSource:
                 try:
                     async for batch in self._read(store, one, end, taking, run):
                         yield batch
+                    self._skips.read(run, one.name)
                 except StoreFault:
                     raise
                 except (Forbidden, JobFailed) as error:
                     why = f"{config.name}: {shorten(one.name)} was skipped: {error.message}"
-                    run.skip(self._env, why, {"name": one.name, "size": one.size, "last_modified": _iso(one.modified)})
+                    self._skips.skip(run, one.name, why, _listing(one, 0.0))
                     yield Batch([], document_end=True)  # what comes next is another object, also after half of this one
         finally:
             taking.end()
+            self._skips.save()
 
     def _unread(self, candidates: list[_Candidate]) -> list[_Candidate]:
         """Those that no other firing has begun, or come to the end of while the store was being listed."""
