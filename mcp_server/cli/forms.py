@@ -135,6 +135,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
         "workflow_validate": Form(
             "workflow validate {slug}",
             faults_in="draft of {slug}",
+            makes="workflows:no_file",
             shows="workflows:validated",
             fails=lambda found, _: not found["valid"],
         ),
@@ -146,6 +147,7 @@ FORMS: Mapping[str, Form] = MappingProxyType(
             optional=("source",),
             reads={"events": "trace:events"},
             texts={"events": "A file of events: JSON lines or one JSON array; - for standard input."},
+            makes="workflows:no_file",
             shows="trace:walked",
             fails=lambda seen, _: any(one["errors"] for one in seen["steps"]),
         ),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from core import errors
 from mcp_server.cli import connect, documents, graphs, render
 
 
@@ -28,6 +31,18 @@ async def show(given: dict[str, Any], beside: Mapping[str, Any], common: connect
         render.heading("Document")
         render.text(item["text"])
     return 0
+
+
+def no_file(given: dict[str, Any], beside: Mapping[str, Any], common: connect.Common) -> dict[str, Any]:
+    """The arguments as they are. Raises InvalidParams for the name of a file in the place of a slug or source."""
+    what = next((name for name in ("slug", "source") if name in given), "")
+    typed = str(given.get(what, ""))
+    if "document" not in given and Path(typed).suffix in (".yaml", ".yml", ".json") and Path(typed).is_file():
+        raise errors.InvalidParams(
+            f"{errors.shorten(typed, 100)} is a file, and this takes the {what} of what is saved.",
+            hint=f"For a file: -f {shlex.quote(errors.shorten(typed, 100))}",
+        )
+    return given
 
 
 def palette(found: dict[str, Any], typed: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -56,11 +57,19 @@ def bind(host: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise errors.InvalidParams(
-            f"Cannot listen on {host}:{port}: {error.strerror or error}.",
-            hint="Choose another --port, or stop what listens there.",
+            f"Cannot listen on {host}:{port}: {error.strerror or error}.", hint=_remedy(error)
         ) from None
     listener.setblocking(False)
     return listener
+
+
+def _remedy(error: OSError) -> str:
+    """What to do about an address that cannot be listened on."""
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "Name an address of this machine with --host, such as 127.0.0.1, or 0.0.0.0 for all of them."
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "Choose a --port from 1024 on: those below take a right that this account lacks (CAP_NET_BIND_SERVICE)."
+    return "Choose another --port, or stop what listens there."
 
 
 def url(listener: socket.socket, *, secure: bool = False) -> str:

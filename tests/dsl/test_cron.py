@@ -142,6 +142,20 @@ def test_what_is_no_expression_is_refused(expression: str) -> None:
         cron.fields_of(expression)
 
 
+@pytest.mark.parametrize(
+    ("expression", "why"),
+    [
+        ("30 2 31 2 *", "never comes true: none of its months has such a day"),
+        ("0 0 31 4,6 *", "never comes true: none of its months has such a day"),
+        ("0 0 x 2 *", "cannot read the day-of-month"),
+        ("0 0 31 13 *", "month 13 is not from 1 to 12"),
+    ],
+)
+def test_a_day_that_its_months_lack_is_told_apart_from_one_that_cannot_be_read(expression: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        cron.fields_of(expression)
+
+
 @pytest.mark.parametrize("name", ["localtime", "posixrules", "right/Europe/Berlin", "posix/Europe/Berlin", "nowhere"])
 def test_a_zone_that_is_another_one_on_the_next_machine_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"there is no time zone {name}"):

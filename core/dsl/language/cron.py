@@ -72,11 +72,23 @@ def _fields_of(expression: str) -> str:
     try:
         next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
     except CronSimError as error:
+        if _days_are_read(fields):
+            raise ValueError(f"{shown} never comes true: none of its months has such a day") from None
         why = cron_slips.beyond(fields) or f"{error}".replace("Bad ", "cannot read the ")
         raise ValueError(f"{shown} is not a cron expression: {why}") from error
     except StopIteration:
         raise ValueError(f"{shown} never comes true") from None
     return text
+
+
+def _days_are_read(fields: list[str]) -> bool:
+    """Whether cronsim reads the fields when it has any month: what it calls a bad day is one that the months lack."""
+    try:
+        CronSim(" ".join([*fields[:4], "*", fields[5]]), datetime(2000, 1, 1, tzinfo=UTC))
+        CronSim(" ".join([*fields[:3], "*", *fields[4:]]), datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=64)

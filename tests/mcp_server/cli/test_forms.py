@@ -269,3 +269,13 @@ def test_a_form_tells_its_places_from_what_stands_behind_a_flag() -> None:
 def test_every_argument_is_explained_in_words_for_people(operation: str) -> None:
     for one in arguments.of(operation).values():
         assert one.help or operation in ("trigger_publish", "trigger_revise"), f"{operation}: {one.name}"
+
+
+@pytest.mark.parametrize("command", ["workflow validate", "workflow trace"])
+def test_a_file_in_the_place_of_what_is_saved_leads_to_its_flag(
+    engine: Engine, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "flow.yaml"
+    file.write_text("kind: workflow")
+    assert main.run([*command.split(), str(file)]) == 1
+    assert f"-f {file}" in capsys.readouterr().err and engine.asked == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -307,5 +309,27 @@ async def test_any_other_address_is_not(host: str) -> None:
 
 
 async def test_an_address_that_is_not_ours_cannot_be_listened_on() -> None:
-    with pytest.raises(errors.InvalidParams, match="Cannot listen"):
+    with pytest.raises(errors.InvalidParams, match="Cannot listen") as refused:
         serving.bind("203.0.113.7", 0)
+    assert "--host" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            "Name an address of this machine with --host",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied"), "Choose a --port from 1024 on"),
+        (OSError(errno.EADDRINUSE, "Address already in use"), "Choose another --port, or stop what listens there."),
+    ],
+)
+async def test_what_to_do_fits_why_it_cannot_listen(monkeypatch: pytest.MonkeyPatch, error: OSError, hint: str) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    with pytest.raises(errors.InvalidParams) as refused:
+        serving.bind("nosuch.example.invalid", 80)
+    assert refused.value.hint.startswith(hint)
