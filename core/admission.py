@@ -172,6 +172,14 @@ def check_size(name: str, arguments: Any, most: int = MAX_BYTES) -> None:
         )
 
 
+def no_home(home: Path) -> errors.NoEngine:
+    """The refusal of what only reads, where nothing is: an answer would be that of an empty home."""
+    return errors.NoEngine(
+        f"There is no home at {home}, and no engine runs on it.",
+        hint="Name the home with --home (or SLUICE_HOME), or begin one there: sluice serve",
+    )
+
+
 def no_engine(home: Path) -> errors.NoEngine:
     """The refusal of what only a running engine can do."""
     place = "" if str(home) in (str(default_home()), os.environ.get("SLUICE_HOME")) else f" --home {home}"

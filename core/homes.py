@@ -20,3 +20,17 @@ def default_home() -> Path:
 def named(given: Path | None) -> Path:
     """The home that a flag names, or else the environment, or else the usual one."""
     return given or Path(os.environ.get(VARIABLE) or default_home())
+
+
+def begun(home: Path) -> bool:
+    """Whether a home is there, or was: its database, one that was set aside, its name in its lock, or the beginning of
+    a restore. One that nobody here may look into counts as there: who opens it is told why he may not."""
+    try:
+        names = [path.name for path in home.iterdir()]
+        if any(name.startswith("sluice.db") or name == "restoring" for name in names):
+            return True
+        return "engine.lock" in names and len((home / "engine.lock").read_text("ascii").split()) > 1
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True

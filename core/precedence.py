@@ -43,6 +43,16 @@ def of_operator(
     return _settled(file, given, served, by, usual)
 
 
+def of_shell(home: Path) -> Settings:
+    """What `sluice serve` without flags would have in this shell. Raises like `of_operator`."""
+    serve: dict[str, Any] = {}
+    for name, field in Serve.model_fields.items():
+        if raw := os.environ.get(VARIABLES + name.upper()):
+            many = raw.replace(",", " ").split()
+            serve[name] = tuple(many) if "tuple" in str(field.annotation) else raw
+    return of_operator({"home": home}, serve, {name: VARIABLES + name.upper() for name in serve})
+
+
 def of_home(place: Path, **given: Any) -> Settings:
     """The settings of a home whatever the environment says, but for OF_A_SHELL. Raises like settingsfile.of_home."""
     file = settingsfile.of_home(place.expanduser())

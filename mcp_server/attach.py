@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core import channel, clock, errors, ownership, readiness
+from core import channel, clock, errors, homes, ownership, readiness
 from core.model.principal import Caller
 from core.readiness import Readiness
 from mcp_server.session import Notice, Operations, Sent, repeatable, safe_to_repeat
@@ -48,6 +49,7 @@ class Session:
         self._attached_once = False
         self._engine: Any = None  # core.engine.Engine: imported only by the session that becomes the owner
         self._engine_stack = AsyncExitStack()
+        self._nowhere = False  # the engine is on an empty home of its own, for what needs none
         self._link: channel.Channel | None = None
         self._lock = asyncio.Lock()
         self._subscribers: list[Notice] = []
@@ -92,6 +94,8 @@ class Session:
         Raises the operation's SluiceError, Busy when no engine can be reached, or Unconfirmed when the engine that
         took the call went away, or fell silent, before it answered.
         """
+        if self._nowhere and not self._homeless(operation):
+            await self._leave_nowhere()
         if self._engine is not None:
             result: dict[str, Any] = await self._engine.call(operation, arguments, caller)
             return result
@@ -233,6 +237,10 @@ class Session:
             self._lost()
 
         if not self._visits:
+            if self._attached_once and not homes.begun(home):  # it was moved: an empty one would be ready, and another
+                raise errors.StorageUnavailable(
+                    f"The home {home} is not there any more.", hint="Put it back, or name where it is now with --home."
+                )
             return await ownership.own_or_connect(home, on_notice=notice, on_close=closed)
         until = clock.monotonic() + (RETURN_SECONDS if self._attached_once else 0.0)
         while (link := await ownership.running(home, on_notice=notice, on_close=closed)) is None:
@@ -246,6 +254,14 @@ class Session:
             from core.admission import no_engine
 
             raise no_engine(home)
+        if known.reads and not homes.begun(home):
+            # A home of its own would be right for what is asked, and be there from then on, wherever that is.
+            if not self._homeless(operation):
+                from core.admission import no_home
+
+                raise no_home(home)
+            home = Path(self._engine_stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-")))
+            self._nowhere = True
         return await ownership.own_or_connect(home, on_notice=notice, on_close=closed)
 
     async def _own(self, owned: ownership.Ownership) -> None:
@@ -260,6 +276,16 @@ class Session:
             raise
         engine.subscribe(self._tell)
         self._engine = engine
+
+    def _homeless(self, operation: str) -> bool:
+        known = self._known.get(operation)
+        return known is not None and known.homeless
+
+    async def _leave_nowhere(self) -> None:
+        """Have the next call find the home itself, where what it does stays."""
+        async with self._lock:
+            self._engine, self._nowhere = None, False
+            await self._engine_stack.aclose()
 
     def _silent(self) -> tuple[str, str]:
         """What is wrong, and where to look."""

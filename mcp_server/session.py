@@ -38,6 +38,9 @@ class Declared(Protocol):
     @property
     def needs_engine(self) -> bool: ...
 
+    @property
+    def homeless(self) -> bool: ...
+
 
 class Operations(Protocol):
     """Operations by name: those of the registry, or what is written down of them."""

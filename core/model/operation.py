@@ -102,6 +102,7 @@ class Operation:
     effect_by: Callable[[Any], Effect] | None = None  # of one call, by its params; never beyond `effect`
     destroys: Destroys | None = None  # of whatever is destructive, and of nothing else
     told_once: tuple[str, ...] = ()  # keys of the answer that hold a credential: never kept, and none for a JWT
+    homeless: bool = False  # its answer is of Sluice and of the arguments: it is the same where there is no home yet
     offline: bool | None = None  # done on the home alone, without a running engine; None: reads are, writes are not
 
     def __post_init__(self) -> None:

@@ -35,7 +35,14 @@ class CatalogSearch(Page):
     """Rows a page."""
 
 
-@operation(summary="Search the catalog.", http="GET /api/catalog", toolset="catalog", outline=LISTED, role=Role.VIEWER)
+@operation(
+    summary="Search the catalog.",
+    http="GET /api/catalog",
+    toolset="catalog",
+    outline=LISTED,
+    role=Role.VIEWER,
+    homeless=True,
+)
 async def catalog_search(engine: Engine, caller: Caller, params: CatalogSearch) -> results.catalog.CatalogList:
     """Find workflows, perspectives, blueprints and library jobs, best match first; when none has all words, those that
     have most (`lacks`). `asks`: what a deployment asks for (?: optional).
@@ -82,7 +89,13 @@ class CatalogGet(Params):
     """`detailed` adds the document, the graph, what the fields mean, provenance, and all that uses it."""
 
 
-@operation(summary="Show one item of the catalog.", http="GET /api/catalog/{slug}", toolset="catalog", role=Role.VIEWER)
+@operation(
+    summary="Show one item of the catalog.",
+    http="GET /api/catalog/{slug}",
+    toolset="catalog",
+    role=Role.VIEWER,
+    homeless=True,
+)
 async def catalog_get(engine: Engine, caller: Caller, params: CatalogGet) -> results.catalog.CatalogShown:
     """Show an item: the values that a deployment asks for, what may fill its slots, related items.
 

@@ -66,6 +66,7 @@ class GitopsApply(GitopsDiff):
     role=Role.ADMIN,
     feature=Feature.DEPLOYMENTS,
     max_bytes=MAX_BYTES,
+    homeless=True,
 )
 async def gitops_validate(engine: Engine, caller: Caller, params: GitopsFiles) -> results.gitops.FilesChecked:
     """Check files against each other, the catalog and contexts: every fault with file:line:column. Saves nothing."""

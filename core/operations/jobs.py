@@ -121,6 +121,7 @@ class JobValidate(Params):
     http="POST /api/jobs/validate",
     toolset="jobs",
     role=Role.VIEWER,
+    homeless=True,
 )
 async def job_validate(engine: Engine, caller: Caller, params: JobValidate) -> results.jobs.JobChecked:
     """Check a job document: every fault at once, each with its place and what is allowed there."""

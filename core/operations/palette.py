@@ -30,6 +30,7 @@ class PaletteGet(Page):
     toolset="workflows",
     outline=LISTED,
     role=Role.VIEWER,
+    homeless=True,
 )
 async def palette_get(engine: Engine, caller: Caller, params: PaletteGet) -> results.catalog.Palette:
     """Show what a workflow can be built of: what the language has (`builtins`, on the first page without a query or

@@ -31,6 +31,7 @@ class CatalogPortals(Params):
     feature=Feature.PORTAL,
     open_world=True,
     role=Role.VIEWER,
+    homeless=True,
 )
 async def catalog_portals(
     engine: Engine, caller: Caller, params: CatalogPortals

@@ -34,6 +34,7 @@ class DslReference(Params):
     http="GET /api/dsl",
     toolset="jobs",
     role=Role.VIEWER,
+    homeless=True,
 )
 async def dsl_reference(engine: Engine, caller: Caller, params: DslReference) -> results.catalog.LanguageReference:
     """Look up how jobs are written. Without arguments: all names. query searches; kind and name show one entry.
@@ -69,6 +70,7 @@ class SchemaGet(Params):
     toolset="jobs",
     tool=False,
     role=Role.VIEWER,
+    homeless=True,
 )
 async def schema_get(engine: Engine, caller: Caller, params: SchemaGet) -> results.JsonObject:
     """The JSON Schema (2020-12) by which an editor completes and checks documents of that kind."""

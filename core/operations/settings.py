@@ -27,5 +27,10 @@ async def settings_get(engine: Engine, caller: Caller, params: SettingsGet) -> r
     variable, or file:line); `restart` names those of which sluice.toml says something else by now, which takes effect
     after a restart, and `fault` is why the engine could not start with that file. Passwords in addresses are left out.
     While no engine runs (`running`), these are what `sluice serve` would have without flags."""
-    settings = engine.settings if engine.running else precedence.of_operator({"home": engine.settings.home}, {})
-    return {**effective.explain(settings, engine.fleet.groups.get), "running": engine.running}
+    settings = engine.settings if engine.running else precedence.of_shell(engine.settings.home)
+    groups = {*settings.worker_groups, "default"}  # those that serve makes with its workers
+
+    def group(name: str) -> object | None:
+        return engine.fleet.groups.get(name) or (name if name in groups and not engine.running else None)
+
+    return {**effective.explain(settings, group), "running": engine.running}

@@ -38,6 +38,7 @@ class JobTrace(Params):
     role=Role.ADMIN,
     open_world=True,
     outline=TRACED,
+    homeless=True,
 )
 async def job_trace(engine: Engine, caller: Caller, params: JobTrace) -> results.jobs.Trace:
     """Run & Trace: steps[] show the events before and after each action, what was dropped, and warnings.

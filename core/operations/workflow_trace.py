@@ -52,6 +52,7 @@ class WorkflowTraceParams(Params):
     feature=Feature.DEPLOYMENTS,
     role=Role.ADMIN,
     tool=False,
+    homeless=True,
 )
 async def workflow_trace(
     engine: Engine, caller: Caller, params: WorkflowTraceParams

@@ -75,6 +75,7 @@ class WorkflowGet(Params):
     http="GET /api/workflows/{slug}",
     toolset="workflows",
     role=Role.VIEWER,
+    homeless=True,
 )
 async def workflow_get(engine: Engine, caller: Caller, params: WorkflowGet) -> results.workflows.Workflow:
     """Show a document: its graph, versions and wizard fields; of a draft also its revision and every fault."""
@@ -143,6 +144,7 @@ class WorkflowValidate(Params):
     toolset="workflows",
     outline=("valid", "errors", "warnings"),
     role=Role.VIEWER,
+    homeless=True,
 )
 async def workflow_validate(
     engine: Engine, caller: Caller, params: WorkflowValidate

@@ -59,6 +59,8 @@ class Declared(NamedTuple):
     """Whether its answer holds what is never told again."""
     named: bool
     """Whether each answer of it, or each row, has a name that -o name prints."""
+    homeless: bool
+    """Whether it is answered where there is no home, too."""
 
 
 class _Declarations:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from core import errors, ownership, settingsfile
+from core import effective, errors, homes, ownership, precedence, settingsfile
 from mcp_server.cli import connect, render
 
 Flag = Annotated[bool, Parameter(negative=())]
@@ -34,8 +34,11 @@ async def settings(
         return 0
     if init:
         return _init(common.settings().home)
-    async with connect.engine(common) as engine:
-        told = await engine.call("settings_get")
+    if common.url is None and not homes.begun(common.place) and not ownership.held(common.place):
+        told = _to_be(common.place)
+    else:
+        async with connect.engine(common) as engine:
+            told = await engine.call("settings_get")
     if common.json:
         render.json(told)
         return 0
@@ -55,6 +58,13 @@ async def settings(
         for one in fault["errors"]:
             connect.note(f"  {one.get('where') or one['pointer']}: {one['message']}")
     return 0
+
+
+def _to_be(home: Path) -> dict[str, Any]:
+    """What an engine would have that began a home there; asking makes none."""
+    settings = precedence.of_shell(home)
+    known = {"default", *settings.worker_groups}
+    return {**effective.explain(settings, lambda name: name if name in known else None), "running": False}
 
 
 def _row(one: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
+@pytest.fixture
+def begun(home: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The home with something in it: who only reads makes none."""
+    assert run(capsys, "token", "create", "--username", "somebody")[0] == 0
+    return home
+
+
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     code = main.run(words)
     done = capsys.readouterr()
@@ -75,7 +82,7 @@ def test_a_setting_that_does_not_fit_is_wrong_usage(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLUICE_WORKER_SLOTS", "many")
-    code, _, err = run(capsys, "job", "list")
+    code, _, err = run(capsys, "settings")
     assert code == 2
     assert "/worker_slots" in err
 
@@ -95,6 +102,7 @@ def test_a_setting_that_does_not_fit_is_named_with_its_variable_and_without_word
     assert said in err and f"a flag or a variable (SLUICE_{variable});" in err
 
 
+@pytest.mark.usefixtures("begun")
 def test_an_error_has_code_places_and_hint_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "job", "show", "nowhere")
     assert (code, out) == (1, "")
@@ -102,6 +110,7 @@ def test_an_error_has_code_places_and_hint_and_exits_with_1(capsys: pytest.Captu
     assert "hint: " in err
 
 
+@pytest.mark.usefixtures("begun")
 def test_an_error_in_json_is_the_same_error(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, "job", "show", "nowhere", "--json")
     assert (code, out) == (1, "")
@@ -132,6 +141,7 @@ def test_a_home_that_cannot_be_used_is_no_fault_of_ours(
     assert ("Permission denied" if closed else "Not a directory") in err and "Run as the account that owns it" in err
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_fault_of_ours_names_its_place_and_shows_no_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +163,7 @@ def test_a_name_never_comes_from_the_environment(
     assert run(capsys, "job", "show")[0] == 2
 
 
+@pytest.mark.usefixtures("begun")
 def test_flags_come_from_the_environment(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_JSON", "1")
     code, out, _ = run(capsys, "job", "list")
@@ -160,6 +171,7 @@ def test_flags_come_from_the_environment(capsys: pytest.CaptureFixture[str], mon
     assert orjson.loads(out) == {"items": [], "next_cursor": None, "total": 0}
 
 
+@pytest.mark.usefixtures("begun")
 def test_a_list_is_a_table_for_people(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "There are no jobs" in run(capsys, "job", "list")[1]
     file = tmp_path / "job.yaml"

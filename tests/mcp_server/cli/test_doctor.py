@@ -52,7 +52,7 @@ def doctor(capsys: pytest.CaptureFixture[str], port: int, *words: str) -> tuple[
 
 def made(home: Path) -> None:
     """A home that an engine has used."""
-    assert main.run(["job", "list", "--home", str(home)]) == 0
+    assert main.run(["token", "create", "--username", "x", "--home", str(home)]) == 0
 
 
 def test_a_fresh_machine_is_well_and_nothing_is_made(
