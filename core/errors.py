@@ -104,6 +104,10 @@ class InvalidParams(SluiceError):
     code = "invalid_params"
 
 
+class InvalidFlags(InvalidParams):
+    """What a server was told at its start does not fit, and will not by another start."""
+
+
 class InvalidDocument(SluiceError):
     """The document does not fit the schema of its kind."""
 

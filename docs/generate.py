@@ -123,7 +123,7 @@ def page_cli() -> str:
             """A command works on the engine that runs on the home (`sluice serve`, or the one of an MCP session). It is
             none itself: without one it reads what the home has recorded, and keeps records that need nobody else (a
             token, a secret, a document), while nothing starts, runs or moves; what needs a running engine is
-            `target_unavailable`, at once."""
+            `target_unavailable`, at once, and so is what only reads where no home is."""
         ),
         "",
         "## What is printed",

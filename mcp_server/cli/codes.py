@@ -24,9 +24,10 @@ MEANING: Mapping[int, str] = MappingProxyType(
     {
         OK: "Done. Also: nothing had to be done.",
         FAILED: "An error that no other code tells, or the work that was asked for has failed.",
-        USAGE: "Wrong usage: flags and arguments that the command does not take, or lacks; settings that do not fit. (A"
-        " value or a document that is refused is 1, and so is a `sluice.toml` that cannot be read or that others may"
-        " read.) For `gitops diff`, and with `--exit-code`: changes or drift are pending.",
+        USAGE: "Wrong usage: flags and arguments that the command does not take, or lacks; settings that do not fit,"
+        " and where `serve` shall listen. (Another value or a document that is refused is 1, and so is a `sluice.toml`"
+        " that cannot be read or that others may read.) For `gitops diff`, and with `--exit-code`: changes or drift are"
+        " pending.",
         NO_ENGINE: "No engine is running, and the command needs one.",
         REFUSED: "Refused, and nothing was done: the caller may not, or it does not fit what is there.",
         BLOCKED: "The plan has blockers: nothing was applied.",
@@ -45,6 +46,7 @@ ERRORS: Mapping[type[errors.SluiceError], int] = MappingProxyType(
     {
         errors.NoEngine: NO_ENGINE,
         errors.InvalidSettings: USAGE,
+        errors.InvalidFlags: USAGE,
         errors.PlanBlocked: BLOCKED,
         errors.Unconfirmed: UNFINISHED,
         errors.CommitUnconfirmed: UNFINISHED,
@@ -61,7 +63,11 @@ ERRORS: Mapping[type[errors.SluiceError], int] = MappingProxyType(
 )
 
 NARROWER: Mapping[type[errors.SluiceError], str] = MappingProxyType(
-    {errors.NoEngine: "when no engine is running", errors.InvalidSettings: "of settings, in a `sluice.toml` or flags"}
+    {
+        errors.NoEngine: "when no engine is running",
+        errors.InvalidSettings: "of settings, in a `sluice.toml` or flags",
+        errors.InvalidFlags: "of where `serve` shall listen",
+    }
 )
 """When a fault of these classes is meant, of those with the code of theirs."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import fcntl
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import anyio
 from cyclopts import Parameter
 
-from core import accepting, clock, errors, logs, ownership
+from core import accepting, clock, errors, keyfile, logs, ownership
 from core.fileroots import FileMode
 from core.model import principal
 from core.operations.registry import MAX_PAGE
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from mcp_server.http import tls as tls_files
 
 ADMIN_TOKEN = "admin.token"
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 Many = Annotated[list[str] | None, Parameter(negative=())]
 
@@ -100,7 +104,7 @@ async def serve(
         Serve plain HTTP also on an address that others reach, behind a proxy that speaks HTTPS.
     """
     if common.url is not None:
-        raise errors.InvalidParams("'sluice serve' runs an engine, and --url names another one.")
+        raise errors.InvalidFlags("'sluice serve' runs an engine, and --url names another one.")
     if port is not None:
         serving.check_port(port)
     settings = common.of_operator(
@@ -182,6 +186,8 @@ async def serve(
             await running.enter_async_context(doors)
             address = serving.url(listener, secure=certificate is not None)
             connect.note(f"Sluice listens on {address} {_engine(engine, settings.workers)}, home {settings.home}")
+            if wanted.host.strip("[]") in EVERY_ADDRESS:
+                connect.note(f"  Open on every address of this machine ({wanted.host}), at the same port")
             connect.note(f"  Console {await _console(engine, local, address)}")
             connect.note(f"  API docs {address}/api/docs   MCP {address}/mcp")
             running.enter_context(_announced(settings.home / links.ADDRESS, address))
@@ -202,17 +208,29 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def check(given: Mapping[str, Any]) -> None:
+    """Look at values of flags by which a server would not start. Raises InvalidFlags, pydantic.ValidationError."""
+    told = {name: value for name, value in given.items() if value is not None}
+    if "port" in told:
+        serving.check_port(told["port"])
+    if "toolsets" in told:
+        told["toolsets"] = _words(told["toolsets"])
+    _refuse_unfit(Serve.model_validate({name: told[name] for name in Serve.model_fields if name in told}))
+    Settings.model_validate({name: told[name] for name in ("workers", "nats") if name in told})
+    Settings.model_validate({"trusted_proxies": told.get("trusted_proxy", ())})
+
+
 def _refuse_unfit(wanted: Serve) -> None:
     """Raise for what does not go together, wherever it was said."""
     if wanted.auth == "none" and not loopback.is_loopback(wanted.host):
-        raise errors.Forbidden(
+        raise errors.InvalidFlags(
             f"Without authentication the API is served on loopback only, not on {errors.shorten(wanted.host, 80)}.",
             hint="Leave --auth at token, or use --host 127.0.0.1.",
         )
     if (wanted.tls_cert is None) != (wanted.tls_key is None):
-        raise errors.InvalidParams("--tls-cert and --tls-key belong together.")
+        raise errors.InvalidFlags("--tls-cert and --tls-key belong together.")
     if wanted.disable_tls and (wanted.tls or wanted.tls_cert):
-        raise errors.InvalidParams("--disable-tls excludes --tls and --tls-cert.")
+        raise errors.InvalidFlags("--disable-tls excludes --tls and --tls-cert.")
 
 
 @contextlib.contextmanager
@@ -268,9 +286,21 @@ def _engine(engine: attach.Session, workers: int) -> str:
 
 
 async def _first_token(engine: session.EngineSession, home: Path, local: principal.Caller) -> None:
-    """Unless some admin has a token, make the operator's and leave it in the home directory (0600)."""
-    path = home / ADMIN_TOKEN
-    if path.exists():
+    """Unless some admin has a token, make the operator's and leave it in the home directory (0600).
+
+    Servers that start at once do it one after the other, by a lock of the directory: the engine that all of them work
+    through may be that of an MCP session, which makes none.
+    """
+    lock = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        await _make_token(engine, home / ADMIN_TOKEN, local)
+    finally:
+        os.close(lock)
+
+
+async def _make_token(engine: session.EngineSession, path: Path, local: principal.Caller) -> None:
+    if await anyio.Path(path).exists():
         return
     listed = (await engine.call("token_list", {"limit": MAX_PAGE}, local))["items"]
     if any(token["role"] == "admin" and not token["revoked"] for token in listed):
@@ -283,9 +313,7 @@ async def _first_token(engine: session.EngineSession, home: Path, local: princip
         "platform": local.principal.platform,
     }
     made = await engine.call("token_create", wanted, local)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(made["token"] + "\n")
+    keyfile.keep(path, f"{made['token']}\n".encode("ascii"))
     connect.note(f"Wrote an administrator's token to {path}")
 
 

@@ -169,10 +169,13 @@ def _of_serve(flags: tuple[str, ...]) -> tuple[str, ...]:
     if twice:
         raise errors.InvalidParams(f"{', '.join(twice)} stands before the --, so that the unit opens it.")
     try:
-        main.build().parse_args(["serve", *flags], exit_on_error=False, print_error=False)
+        _, bound, _ = main.build().parse_args(["serve", *flags], exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
         raise errors.InvalidParams(
             f"'sluice serve' does not take these flags: {errors.shorten(' '.join(str(error).split()), 200)}",
             hint="Which it takes says: sluice serve --help. The user that it runs as is given by --account NAME.",
         ) from None
+    from mcp_server.cli import serve  # the server itself, which takes long to import
+
+    serve.check(bound.arguments)
     return flags

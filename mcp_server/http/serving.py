@@ -29,15 +29,16 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 
 
 
 def check_port(port: int) -> None:
-    """Raise InvalidParams for a number that is no port: getaddrinfo takes any, modulo 65536."""
+    """Raise InvalidFlags for a number that is no port: getaddrinfo takes any, modulo 65536."""
     if not 0 <= port <= 65535:
-        raise errors.InvalidParams(f"{port} is not a port.", hint="Choose a --port from 0 to 65535.")
+        raise errors.InvalidFlags(f"{port} is not a port.", hint="Choose a --port from 0 to 65535.")
 
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one.
 
-    Raises InvalidParams when the address is taken or is not ours, or the port is none.
+    Raises InvalidParams when the address is taken or is not ours (now), InvalidFlags when the port is none or nothing
+    has that name.
     """
     check_port(port)
     try:
@@ -55,6 +56,13 @@ def bind(host: str, port: int) -> socket.socket:
         except OSError:
             listener.close()
             raise
+    except socket.gaierror as error:
+        # A name server that does not answer may do so later; a name that there is none of does not come.
+        fault = errors.InvalidFlags if error.errno == socket.EAI_NONAME else errors.InvalidParams
+        raise fault(
+            f"Cannot listen on {errors.shorten(host, 100)}:{port}: {error.strerror}.",
+            hint="Give --host an address of this machine.",
+        ) from None
     except OSError as error:
         raise errors.InvalidParams(
             f"Cannot listen on {host}:{port}: {error.strerror or error}.", hint=_remedy(error)

@@ -13,7 +13,8 @@ import orjson
 import pytest
 
 from core import errors, ownership
-from mcp_server.cli import documents, main, render
+from mcp_server.cli import codes, documents, main, render
+from mcp_server.http import serving
 from tests.engines import served
 
 
@@ -331,5 +332,27 @@ def test_the_list_of_commands_is_imported_without_what_they_do() -> None:
 @pytest.mark.parametrize("port", ["-1", "65536", "99999"])
 def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], port: str) -> None:
     code, out, err = run(capsys, "serve", "--port", port)
-    assert (code, out) == (1, "")
+    assert (code, out) == (codes.USAGE, "")
     assert f"{port} is not a port" in err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--tls-cert", "a.pem"],
+        ["--tls-cert", "a.pem", "--tls-key", "b.pem", "--disable-tls"],
+        ["--auth", "none", "--host", "0.0.0.0"],
+        ["--host", "no such host"],
+    ],
+)
+def test_what_no_other_start_would_mend_ends_serve_as_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    assert run(capsys, "serve", "--port", "0", "--home", str(tmp_path / "home"), *flags)[0] == codes.USAGE
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_port_that_is_taken_now_is_no_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving.bind("127.0.0.1", 0) as held:
+        port = str(held.getsockname()[1])
+        assert run(capsys, "serve", "--port", port, "--home", str(tmp_path / "home"))[0] == codes.FAILED

@@ -104,6 +104,22 @@ def test_what_would_fail_later_is_refused_at_once(
     assert not (machine / "config").exists()
 
 
+@pytest.mark.parametrize(
+    "flags, why",
+    [
+        (["--port", "99999"], "is not a port"),
+        (["--tls-cert", "a.pem"], "belong together"),
+        (["--workers", "many"], "does not fit"),
+        (["--trusted-proxy", "proxy"], "does not fit"),
+    ],
+)
+def test_values_with_which_no_server_starts_are_refused_too(
+    machine: Path, flags: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["service", "install", "--user", "--dry-run", "--", *flags]) == codes.USAGE
+    assert why in capsys.readouterr().err
+
+
 def test_without_systemd_or_root_it_says_so(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(errors.Forbidden, match="root's"):
