@@ -552,6 +552,8 @@ async def open_engine(
         if engine.backups.wanted:
             engine.backups.home_id = owned.home_id
             steps["backups"] = engine.backups.keep
+        else:
+            engine.backups.retire()
         steps |= {"lag": engine.lag.measure, "series": engine.sampler.keep}
         if engine.spans is not None:
             steps["spans"] = engine.spans.keep

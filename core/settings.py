@@ -292,7 +292,7 @@ class Settings(Openable):
     """Where the engine keeps backups that it takes by itself: a directory outside of the home that is there, or
     s3://BUCKET/PREFIX (gs://, az://) with the extra `s3` and the credentials of its environment. Empty: none."""
     backup_every_hours: float = Field(default=24.0, gt=0, le=24 * 366)
-    """How often it takes one."""
+    """How often it takes one; when that is sooner than one takes, one follows the other."""
     backup_keep: int = Field(default=7, ge=1)
     """How many of them are kept; the oldest one goes when there is a new one."""
     backup_passphrase_file: Path | None = None

@@ -22,7 +22,10 @@ log = structlog.get_logger("core.backup")
 
 FILE = "backup.json"
 AGAIN_SECONDS = 300.0  # after one that failed, or sooner when they are more frequent than that
-LATE = 1.5  # so many times their interval without one are too many
+LATE = 1.5  # so many times their interval without one are too many,
+LATE_SECONDS = (
+    180.0  # and never less than so long beyond it: a backup takes its time, and so does the look for a due one
+)
 LOOK_SECONDS = 30.0  # how often a due one is looked for: the wall clock may be set
 
 
@@ -63,6 +66,8 @@ class Known(msgspec.Struct):
     failures: int = 0
     since_ns: int = 0
     """When the engine was first told to take them."""
+    every_ns: int = 0
+    """How far apart they are to be, as the last engine was told; 0: it took none, or did not note it."""
 
 
 def due_ns(known: Known, every_ns: int) -> int:
@@ -78,7 +83,7 @@ def trouble(known: Known, every_ns: int, now_ns: int) -> str:
     if known.fault:
         return f"The last backup failed: {known.fault}"
     last = known.succeeded_at_ns or known.since_ns
-    if last and now_ns - last > LATE * every_ns:
+    if last and now_ns - last > max(LATE * every_ns, every_ns + LATE_SECONDS * clock.NANOSECONDS):
         return "There has been no backup for longer than they are apart."
     return ""
 
@@ -91,7 +96,7 @@ class Backups:
         self.home_id = ""
         self._settings = settings
         self._file = settings.home / FILE
-        self.known = _read(self._file)
+        self.known = recorded(settings.home)
         self.running = False
 
     @property
@@ -108,15 +113,23 @@ class Backups:
 
     async def keep(self) -> None:
         """Take one when it is due; wait. A step of a loop of the engine."""
-        if not self.known.since_ns:
-            self.known.since_ns = clock.now_ns()
+        if not self.known.since_ns or self.known.every_ns != self.every_ns:
+            self.known.since_ns = self.known.since_ns or clock.now_ns()
+            self.known.every_ns = self.every_ns
             self._note()
         now = clock.now_ns()
         if self.known.succeeded_at_ns > now + self.every_ns:  # the clock was set back: better one too many
             self.known.succeeded_at_ns = 0
         if now >= due_ns(self.known, self.every_ns):
             await self.take()
-        await asyncio.sleep(LOOK_SECONDS)
+        wait_ns = due_ns(self.known, self.every_ns) - clock.now_ns()
+        await asyncio.sleep(min(LOOK_SECONDS, max(1.0, wait_ns / clock.NANOSECONDS)))
+
+    def retire(self) -> None:
+        """Note that none are wanted any more, so that nobody misses one."""
+        if self.known.every_ns or self.known.since_ns:
+            self.known.every_ns = self.known.since_ns = 0
+            self._note()
 
     async def take(self) -> None:
         """Take one now, and keep in mind how it went."""
@@ -162,7 +175,9 @@ class Backups:
             log.warning("backup_not_noted", error=error.strerror)
 
 
-def _read(file: Path) -> Known:
+def recorded(home: Path) -> Known:
+    """What a home keeps of its backups."""
+    file = home / FILE
     try:
         return msgspec.json.decode(file.read_bytes(), type=Known)
     except FileNotFoundError:

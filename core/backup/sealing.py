@@ -42,10 +42,15 @@ def passphrase(text: str) -> str:
 
 
 def passphrase_of(file: Path) -> str:
-    """The first line of a file. Raises InvalidParams."""
+    """The first line of a file, to seal with. Raises InvalidParams."""
+    return passphrase(line_of(file))
+
+
+def line_of(file: Path) -> str:
+    """The first line of a file, to open with what was good enough to seal. Raises InvalidParams."""
     try:
         with file.open(encoding="utf-8") as stream:
-            return passphrase(stream.readline(4096))
+            return stream.readline(4096).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         raise errors.InvalidParams(f"The passphrase file {file} cannot be read: {error}.") from None
 
@@ -69,7 +74,7 @@ def unseal(data: bytes, passphrase: str, bound_to: str) -> dict[str, bytes]:
     except (InvalidTag, msgspec.MsgspecError, ValueError):
         raise errors.Forbidden(
             "The keys of this backup do not open: the passphrase is another one, or they were changed.",
-            hint="Give the passphrase of this backup, or restore without the keys: --without-keys.",
+            hint="Give the passphrase of this backup. 'sluice restore FILE --without-keys' does without its keys.",
         ) from None
 
 

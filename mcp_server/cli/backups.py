@@ -89,7 +89,7 @@ async def verify(
         A file whose first line is the passphrase of its keys; without one, the keys are not opened.
     """
     logs.configure(connect.QUIET, plain=True)
-    passphrase = None if passphrase_file is None else sealing.passphrase_of(passphrase_file)
+    passphrase = None if passphrase_file is None else sealing.line_of(passphrase_file)
     manifest, _ = checking.verify(file, passphrase)
     if common.json:
         render.json({"ok": True, "moment": manifest.moment, **msgspec.to_builtins(manifest)})
@@ -168,9 +168,9 @@ def _fit_together(passphrase_file: Path | None, *, without_keys: bool) -> None:
 
 
 def _passphrase(file: Path | None, *, twice: bool) -> str:
-    """The passphrase of a file, or of whoever types. Raises InvalidParams."""
+    """The passphrase of a file, or of whoever types: `twice` and long enough when it seals. Raises InvalidParams."""
     if file is not None:
-        return sealing.passphrase_of(file)
+        return sealing.passphrase_of(file) if twice else sealing.line_of(file)
     if not sys.stdin.isatty():
         raise errors.InvalidParams(
             "The keys are sealed with a passphrase, and there is nobody to ask for it.",

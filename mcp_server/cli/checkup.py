@@ -22,7 +22,7 @@ import httpx
 
 from core import clock, errors, httpclient, ownership
 from core import settings as engine_settings
-from core.backup import contents, restoring
+from core.backup import contents, restoring, schedule
 from core.confinement import sandbox
 from core.fileroots import FileMode
 from core.guard import filepolicy
@@ -315,7 +315,7 @@ def backups(told: Mapping[str, Any]) -> Finding:
     if not told["wanted"]:
         return Finding("backups", "ok", "none are taken by the engine (setting backup_to)")
     if told["trouble"]:
-        return Finding("backups", "fault", told["trouble"], "Mend the place that backup_to names; it is tried again.")
+        return Finding("backups", "fault", told["trouble"], "Mend what it names; the engine tries again by itself.")
     if told["last_at"] is None:
         return Finding("backups", "ok", "the first one is on its way")
     found = f"the last one is of {told['last_at']}: {told['archive']}, {told['bytes'] // 2**20} MiB"
@@ -324,6 +324,18 @@ def backups(told: Mapping[str, Any]) -> Finding:
         hint = "Set backup_passphrase_file to have them sealed, or keep them elsewhere (docs/backup.md)."
         return Finding("backups", "warning", f"{found}, without {', '.join(keys)}", hint)
     return Finding("backups", "ok", found)
+
+
+def backups_recorded(wanted: engine_settings.Settings) -> Iterator[Finding]:
+    """Without an engine, which takes them: the home has a backup as young as the last engine was told."""
+    known = schedule.recorded(wanted.home)
+    every_ns = known.every_ns or (int(wanted.backup_every_hours * 3600 * clock.NANOSECONDS) if wanted.backup_to else 0)
+    if not every_ns:
+        return
+    if trouble := schedule.trouble(known, every_ns, clock.now_ns()):
+        yield Finding("backups", "fault", f"{trouble} No engine is running that takes one.", "Start it: sluice serve")
+    elif known.succeeded_at_ns:
+        yield Finding("backups", "ok", f"the last one is of {clock.iso(known.moment_ns)}: {known.archive}")
 
 
 def sandbox_of(mode: str) -> Finding:

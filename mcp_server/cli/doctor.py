@@ -39,6 +39,8 @@ async def doctor(*, host: str | None = None, port: int | None = None, common: co
     else:
         findings.append(checkup.settings(told, precedence.unheeded()))
     findings += _machine(wanted)
+    if not running:
+        findings += checkup.backups_recorded(wanted)
     served = wanted.serve or settings.Serve()
     findings.append(await checkup.port(host or served.host, served.port if port is None else port, engine_runs=running))
     if wanted.nats and "//***@" not in wanted.nats:  # else only the engine knows how to get in
@@ -51,8 +53,9 @@ async def doctor(*, host: str | None = None, port: int | None = None, common: co
         return 0 if fine else 1
     render.rows([asdict(one) for one in findings], ("check", "state", "found", "hint"), empty="")
     bad = sum(one.state == "fault" for one in findings)
+    idle = "" if running else " No engine is running."
     connect.note(
-        "All is well." if fine else f"{bad} of {len(findings)} checks found a fault; the hints say what helps."
+        ("All is well." if fine else f"{bad} of {len(findings)} checks found a fault; the hints say what helps.") + idle
     )
     return 0 if fine else 1
 

@@ -19,7 +19,7 @@ from core import adoption, clock, errors, ownership
 from core.backup import checking, making, manifest, sealing, staging
 from core.model import invocation
 from core.settings import Settings
-from mcp_server.cli import codes, stage
+from mcp_server.cli import codes, main, stage
 from tests import waiting
 from tests.backup.archives import KEYS, PASSPHRASE, backup, home, ids, restore, tree
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
@@ -104,6 +104,20 @@ async def test_a_home_comes_back_as_it_was_and_its_keys_with_the_passphrase_alon
     with pytest.raises(errors.HomeCopied):
         async with engine_on(tmp_path / "other", workers=0):
             pass
+
+
+@pytest.mark.parametrize("phrase", ["another passphrase", "short"])
+async def test_a_passphrase_that_does_not_open_is_told_as_that(
+    tmp_path: Path, phrase: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = await home(tmp_path / "home")
+    await backup(place, tmp_path / "b.tar")
+    (tmp_path / "phrase").write_text(phrase)
+    command = ["backup", "verify", str(tmp_path / "b.tar"), "--passphrase-file", str(tmp_path / "phrase")]
+    assert await asyncio.to_thread(main.run, command) == codes.REFUSED
+    said = capsys.readouterr().err
+    assert "Give the passphrase of this backup." in said and "'sluice restore FILE --without-keys'" in said
+    assert "openssl" not in said
 
 
 async def test_without_its_keys_a_backup_says_which_are_left_out_and_what_that_means(tmp_path: Path) -> None:

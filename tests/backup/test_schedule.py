@@ -11,6 +11,7 @@ import pytest
 from core import clock, errors
 from core.backup import checking, places, schedule
 from core.backup.schedule import Known
+from core.settings import Settings
 from mcp_server.cli import checkup
 from tests import waiting
 from tests.backup.archives import PASSPHRASE, home
@@ -36,6 +37,50 @@ def test_there_is_trouble_until_one_was_made_and_when_none_comes() -> None:
     assert schedule.trouble(Known(succeeded_at_ns=now), 24 * HOUR, now + 30 * HOUR) == ""
     for last in (Known(succeeded_at_ns=now), Known(since_ns=now)):
         assert "no backup" in schedule.trouble(last, 24 * HOUR, now + 37 * HOUR)
+
+
+def test_one_that_is_wanted_more_often_than_a_backup_takes_is_not_missing_between_two() -> None:
+    now, every_ns = 1000 * HOUR, int(0.01 * HOUR)
+    for seconds, missing in ((70, False), (200, False), (300, True)):
+        told = schedule.trouble(Known(succeeded_at_ns=now), every_ns, now + seconds * clock.NANOSECONDS)
+        assert bool(told) is missing
+
+
+@pytest.mark.anyio
+async def test_a_due_one_is_not_looked_for_later_than_it_is_due(tmp_path: Path, monkeypatch: Any) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(schedule.asyncio, "sleep", sleep)
+    backups = schedule.Backups(Settings(home=tmp_path, backup_to="/srv", backup_every_hours=0.01))
+    for ago, least, most in ((26, 5, 10), (0, 30, 30)):
+        backups.known.succeeded_at_ns = clock.now_ns() - ago * clock.NANOSECONDS
+        await backups.keep()
+        assert least <= slept.pop() <= most
+
+
+def test_a_missing_one_is_told_without_an_engine_too(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    assert list(checkup.backups_recorded(settings)) == []
+    long_ago = clock.now_ns() - 40 * HOUR
+    backups = schedule.Backups(settings)
+    backups.known = Known(succeeded_at_ns=long_ago, since_ns=long_ago, every_ns=24 * HOUR, archive="a.tar")
+    backups._note()
+    (finding,) = checkup.backups_recorded(settings)
+    assert finding.state == "fault" and "No engine is running" in finding.found and "sluice serve" in finding.hint
+    backups.known.succeeded_at_ns = clock.now_ns()
+    backups._note()
+    assert [one.state for one in checkup.backups_recorded(settings)] == ["ok"]
+    backups.known.succeeded_at_ns = long_ago
+    backups.retire()  # an engine that was told to take none
+    assert list(checkup.backups_recorded(settings)) == []
+
+
+def test_the_hint_on_a_backup_that_failed_fits_whatever_it_failed_of() -> None:
+    told = {"wanted": True, "trouble": "The last backup failed: The passphrase file /x cannot be read."}
+    assert "backup_to" not in checkup.backups(told).hint
 
 
 def test_the_oldest_of_the_same_home_go_and_nothing_else() -> None:

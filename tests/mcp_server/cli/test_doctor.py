@@ -68,7 +68,7 @@ def test_people_get_a_table_and_a_sentence(home: Path, free_port: int, capsys: p
     assert main.run(["doctor", "--port", str(free_port)]) == 0
     done = capsys.readouterr()
     assert all(check in done.out for check in CHECKS)
-    assert done.err == "All is well.\n"
+    assert done.err == "All is well. No engine is running.\n"
 
 
 def test_a_used_home_is_well(home: Path, free_port: int, capsys: pytest.CaptureFixture[str]) -> None:
