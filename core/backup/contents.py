@@ -61,9 +61,8 @@ here (tls) has nothing else that is taken."""
 KEYS = frozenset(name for name, kind in PARTS.items() if kind is Kind.KEY) | {SETTINGS}
 """What is left out of a backup without a passphrase, as far as it is there."""
 LEFT_WITHOUT_PASSPHRASE = "left out by choice: put it into the restored home (mode 0600)"
-MOST_NAMED_BYTES = (
-    384 * 1024
-)  # of all files together that settings name: what is sealed has a bound (core.backup.sealing)
+MOST_NAMED_BYTES = 384 * 1024
+"""Of all files together that settings name: what is sealed has a bound (core.backup.sealing)."""
 
 _LOCAL = re.compile(  # what no archive may lay down: Sluice has packed more than it does now, but never these
     r"engine\.(?:lock|sock)|backup\.(?:lock|part|json)|restoring|restored\.json"
