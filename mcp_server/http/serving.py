@@ -60,8 +60,7 @@ def bind(host: str, port: int) -> socket.socket:
         # A name server that does not answer may do so later; a name that there is none of does not come.
         fault = errors.InvalidFlags if error.errno == socket.EAI_NONAME else errors.InvalidParams
         raise fault(
-            f"Cannot listen on {errors.shorten(host, 100)}:{port}: {error.strerror}.",
-            hint="Give --host an address of this machine.",
+            f"Cannot listen on {errors.shorten(host, 100)}:{port}: {error.strerror}.", hint=_remedy(error)
         ) from None
     except OSError as error:
         raise errors.InvalidParams(

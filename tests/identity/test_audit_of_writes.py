@@ -224,15 +224,13 @@ class Calls:
         self.credentials: dict[str, set[str]] = {}
         self.questions: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
         self.files: dict[str, set[str]] = {}
-        """By operation, the files of the home that it changed, besides the database and the logs of jobs."""
+        """By operation, the files of the home that it changed, besides the database, the logs of jobs and the lock,
+        which the engine touches each second."""
 
     def _kept(self) -> dict[str, tuple[int, int]]:
         home = self._engine.settings.home
-        files = [
-            file
-            for file in home.iterdir()
-            if file.is_file() and not file.name.startswith(("sluice.db", "logs.db", "letters.db", "series.db"))
-        ]
+        engines = ("sluice.db", "logs.db", "letters.db", "series.db", "engine.lock")
+        files = [file for file in home.iterdir() if file.is_file() and not file.name.startswith(engines)]
         return {file.name: (file.stat().st_ino, file.stat().st_mtime_ns) for file in files}
 
     async def __call__(self, name: str, /, **arguments: Any) -> dict[str, Any]:

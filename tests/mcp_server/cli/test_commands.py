@@ -88,6 +88,7 @@ def test_a_setting_that_does_not_fit_is_wrong_usage(
     assert "/worker_slots" in err
 
 
+@pytest.mark.usefixtures("begun")
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [

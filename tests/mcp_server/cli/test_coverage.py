@@ -120,7 +120,7 @@ def test_a_form_names_no_argument_that_the_params_model_does_not_have(operation:
 @pytest.mark.parametrize("operation", sorted(name for name, form in FORMS.items() if form.by))
 def test_what_only_a_made_command_does_is_not_said_of_one_that_is_written_by_hand(operation: str) -> None:
     form = FORMS[operation]
-    plain = Form(form.typed, by=form.by, about=form.about, flags=form.flags)
+    plain = Form(form.typed, by=form.by, about=form.about, flags=form.flags, named=form.named)
     assert form == plain
 
 
@@ -130,7 +130,7 @@ def test_what_a_form_refers_to_is_there(operation: str) -> None:
     for place in filter(None, (form.does, form.makes, form.shows, *form.reads.values())):
         assert callable(made.function(place))
     assert not form.does or Form(form.typed, does=form.does) == replace(
-        form, about="", flags={}, texts={}, reads={}, switches={}, beside=(), makes="", optional=()
+        form, about="", flags={}, texts={}, reads={}, switches={}, beside=(), makes="", optional=(), named=None
     ), "what does it shows it, too"
 
 

@@ -36,8 +36,9 @@ def test_flags_move_behind_the_command_and_nothing_else_moves(typed: str, unders
 
 def test_every_common_flag_stands_before_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"--home", "--json", "--tenant", "--url", "--tls-insecure"} <= set(leading.common_flags())
+    assert main.run(["variable", "set", "RATE", "1", "--home", str(tmp_path / "home")]) == 0  # which makes the home
+    capsys.readouterr()
     assert main.run(["--home", str(tmp_path / "home"), "--tenant", "a", "--json", "status"]) == 0
     assert orjson.loads(capsys.readouterr().out)["items"] == []
     assert main.run(["trigger", "--home", str(tmp_path / "home"), "--json", "list"]) == 0
     assert orjson.loads(capsys.readouterr().out)["items"] == []
-    assert (tmp_path / "home").is_dir()

@@ -25,6 +25,7 @@ def unread(home: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
 
 @pytest.mark.parametrize("words", ["variable list", "catalog search", "--help", "variable --help"])
 def test_a_command_that_looks_ends_without_a_word(tmp_path: Path, words: str) -> None:
+    assert unread(tmp_path / "home", "variable", "set", "RATE", "1").returncode == codes.OK  # which makes the home
     done = unread(tmp_path / "home", *words.split())
     assert (done.returncode, done.stderr) == (codes.UNREAD, b"")
 
@@ -47,6 +48,7 @@ def to_a_full_disk(home: Path, *words: str) -> subprocess.CompletedProcess[bytes
 
 @pytest.mark.parametrize("words", ["variable list", "catalog search", "variable --help"])
 def test_an_output_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, words: str) -> None:
+    assert unread(tmp_path / "home", "variable", "set", "RATE", "1").returncode == codes.OK  # which makes the home
     done = to_a_full_disk(tmp_path / "home", *words.split())
     assert done.stderr == b"error: Standard output cannot be written: No space left on device.\n"
     assert done.returncode == codes.UNWRITTEN
@@ -62,7 +64,8 @@ def test_a_command_that_changes_something_does_it_although_its_output_cannot_be_
 
 
 def test_a_command_without_standard_output_works(tmp_path: Path) -> None:
-    line = ["sh", "-c", 'exec "$0" "$@" >&-', stage.program("sluice"), "variable", "list", "--home", str(tmp_path)]
+    words = ["variable", "set", "A", "1", "--home", str(tmp_path)]
+    line = ["sh", "-c", 'exec "$0" "$@" >&-', stage.program("sluice"), *words]
     done = subprocess.run(line, stderr=subprocess.PIPE, timeout=60, check=False)
     assert done.returncode == codes.OK and b"error" not in done.stderr
 
