@@ -23,10 +23,17 @@ def unread(home: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
         os.close(its)
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that there is: one that is only read from is not made."""
+    home = tmp_path_factory.mktemp("begun") / "home"
+    assert unread(home, "variable", "set", "RATE", "1").returncode == codes.OK
+    return home
+
+
 @pytest.mark.parametrize("words", ["variable list", "catalog search", "--help", "variable --help"])
-def test_a_command_that_looks_ends_without_a_word(tmp_path: Path, words: str) -> None:
-    assert unread(tmp_path / "home", "variable", "set", "RATE", "1").returncode == codes.OK  # which makes the home
-    done = unread(tmp_path / "home", *words.split())
+def test_a_command_that_looks_ends_without_a_word(begun: Path, words: str) -> None:
+    done = unread(begun, *words.split())
     assert (done.returncode, done.stderr) == (codes.UNREAD, b"")
 
 
@@ -47,9 +54,8 @@ def to_a_full_disk(home: Path, *words: str) -> subprocess.CompletedProcess[bytes
 
 
 @pytest.mark.parametrize("words", ["variable list", "catalog search", "variable --help"])
-def test_an_output_that_cannot_be_written_is_told_in_a_line(tmp_path: Path, words: str) -> None:
-    assert unread(tmp_path / "home", "variable", "set", "RATE", "1").returncode == codes.OK  # which makes the home
-    done = to_a_full_disk(tmp_path / "home", *words.split())
+def test_an_output_that_cannot_be_written_is_told_in_a_line(begun: Path, words: str) -> None:
+    done = to_a_full_disk(begun, *words.split())
     assert done.stderr == b"error: Standard output cannot be written: No space left on device.\n"
     assert done.returncode == codes.UNWRITTEN
 
