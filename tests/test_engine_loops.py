@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from core import engine as engines
-from core import forever, measures
+from core import forever, measures, ownership
 from core.deployments import watcher
-from core.fleet import conditions, fleet, sampling, timetables
+from core.fleet import fleet, sampling, timetables
 from core.forever import Step
 from core.kv import local
 from tests import waiting
@@ -63,7 +63,7 @@ async def test_a_fault_at_any_line_of_any_loop_is_counted_and_the_loop_goes_on(
     monkeypatch.setattr(forever, "FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(engines, "RETENTION_SECONDS", 0.005)
     monkeypatch.setattr(local, "PRUNE_SECONDS", 0.005)
-    monkeypatch.setattr(conditions, "SIGN_SECONDS", 0.005)
+    monkeypatch.setattr(ownership, "ALIVE_SECONDS", 0.005)
     monkeypatch.setattr(watcher, "FOLD_SECONDS", 0.005)
     monkeypatch.setattr(watcher, "ALL_SECONDS", 0.005)
     monkeypatch.setattr(fleet, "AGE_SECONDS", 0.005)
