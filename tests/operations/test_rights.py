@@ -223,8 +223,12 @@ async def test_nobody_touches_what_another_tenant_owns(engine: Engine) -> None:
 
 def _rows_of_a(db: Any) -> dict[str, list[Any]]:
     owned = [table.name for table in db.tables if any(column.name == "tenant" for column in table.columns)]
-    # Its jobs go on, and what is well is known to be so in more ways as their first events come through.
-    by_themselves = {"runs": " AND (by != '' OR state = 'canceled')", "conditions": " AND health != 'healthy'"}
+    # Its jobs and schedules go on, and what is well is known to be so in more ways as their first events come through.
+    by_themselves = {
+        "runs": " AND (by != '' OR state = 'canceled')",
+        "conditions": " AND health != 'healthy'",
+        "schedules": " AND paused_at_ns != 0",
+    }
     return {
         name: list(db.query(f"SELECT * FROM [{name}] WHERE tenant = 'tenant-a'{by_themselves.get(name, '')}"))
         for name in owned
