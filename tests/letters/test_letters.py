@@ -38,12 +38,17 @@ async def letters(engine: Engine, **wanted: Any) -> list[dict[str, Any]]:
     return items
 
 
+async def refuse_three(engine: Engine, source: Path, target: Path) -> None:
+    """Have three events refused for a typo in the path of their output."""
+    write(source, [{"host": "a", "n": n} for n in range(3)])
+    await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
+    await waiting.until(lambda: letters(engine), lambda found: len(found) == 3)
+
+
 async def test_a_typo_in_a_path_makes_letters_and_no_hidden_file(tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out"
-    write(source, [{"host": "a", "n": n} for n in range(3)])
     async with engine_on(tmp_path / "home") as engine:
-        await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
-        await waiting.until(lambda: letters(engine), lambda found: len(found) == 3)
+        await refuse_three(engine, source, target)
         first = (await letters(engine))[-1]
         assert first["step"] == "/output/file"
         assert first["component"] == "file"
@@ -100,11 +105,8 @@ async def test_a_full_box_counts_and_holds_up_no_job(tmp_path: Path) -> None:
 
 
 async def test_replayed_letters_count_as_events_that_came_in_and_as_no_runs(tmp_path: Path) -> None:
-    source, target = tmp_path / "in.jsonl", tmp_path / "out"
-    write(source, [{"host": "a", "n": n} for n in range(3)])
     async with engine_on(tmp_path / "home") as engine:
-        await deploy(engine, TYPO.format(source=source, target=target, field="hots"))
-        await waiting.until(lambda: letters(engine), lambda found: len(found) == 3)
+        await refuse_three(engine, tmp_path / "in.jsonl", tmp_path / "out")
 
         async def figures() -> tuple[int, int, int]:
             (item,) = (await engine.call("job_metrics", {"name": "by-host"}, ADMIN))["items"]

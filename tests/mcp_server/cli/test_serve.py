@@ -250,6 +250,14 @@ async def test_messages_that_are_followed_go_on_where_they_were_when_the_engine_
             *lines, rest = (rest + part).split(b"\n")
             seen.extend(orjson.loads(line)["id"] for line in lines)
 
+    async def more() -> None:
+        before = len(seen)
+        await waiting.until(lambda: len(seen) > before + 20)
+
+    async def away(kills: int) -> None:
+        gone = b"This goes on when there is an engine again."
+        await waiting.until(lambda: said.count(gone) == kills)
+
     try:
         with anyio.fail_after(90):
             await scene.start(workers=1)
@@ -265,15 +273,12 @@ async def test_messages_that_are_followed_go_on_where_they_were_when_the_engine_
                 await scene.must("POST", "/api/jobs", document=often)
                 await scene.must("POST", "/api/jobs/once/deploy")
                 for kills in (1, 2):
-                    before = len(seen)
-                    await waiting.until(lambda: len(seen) > before + 20)  # noqa: B023  # it is over before the next one
+                    await more()
                     os.kill(scene.pid, signal.SIGKILL)
                     await scene.stop()  # what it leaves
-                    gone = b"This goes on when there is an engine again."
-                    await waiting.until(lambda: said.count(gone) == kills)  # noqa: B023
+                    await away(kills)
                     await scene.start(workers=1)
-                before = len(seen)
-                await waiting.until(lambda: len(seen) > before + 20)
+                await more()
                 follower.terminate()
             kept, after = [], seen[0]
             while items := (await scene.must("GET", f"/api/messages?after={after}&limit=100"))["items"]:
