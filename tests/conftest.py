@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests import nursery, quick
+from tests import forkserver, order, quick
 
 HOMES = "SLUICE_TEST_HOMES"  # the variable that names where tests have the homes of their engines (engines.engine_on)
 # How long one example takes says nothing: tests run side by side, on machines of any speed.
@@ -27,8 +27,15 @@ hypothesis.settings.load_profile(os.environ.get("SLUICE_PROPERTIES", "any machin
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_reporter: list[pytest.TerminalReporter] = []
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="only files that start nothing: see tests/quick.py")
+    parser.addoption(
+        "--near", metavar="REVISION", help="first the tests nearest to what changed since: see tests/order.py"
+    )
+    parser.addoption("--shuffle", metavar="SEED", help="files, and tests within files, in a random order")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,10 +43,31 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("quick")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # the process that reports
+        _reporter.append(session.config.pluginmanager.get_plugin("terminalreporter"))
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     if config.getoption("--quick") and collection_path.name.startswith("test_") and quick.starts(collection_path):
         return True
     return None
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Tests wait for processes, disks and clocks for a part of their time: one process more than cores fills it."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    order.arrange(items, near=config.getoption("--near"), shuffle=config.getoption("--shuffle"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print a failure when it happens, not at the end of the run."""
+    if report.failed and _reporter:
+        _reporter[0].write_line(f"\nFAILED {report.nodeid} ({report.when}, {report.duration:.1f} s)", red=True)
+        _reporter[0].write_line(report.longreprtext)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -57,9 +85,9 @@ def _homes() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _workers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Engines that run in the process of the tests fork their workers, but where that would hide something."""
-    with nursery.forked() if request.node.get_closest_marker("fresh_workers") is None else contextlib.nullcontext():
+def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Processes of Sluice come from a fork server, but where that would hide something."""
+    with forkserver.install() if request.node.get_closest_marker("fresh") is None else contextlib.nullcontext():
         yield
 
 

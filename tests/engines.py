@@ -16,6 +16,7 @@ from core.fleet.connection import LOCAL
 from core.model.principal import EVERY_TENANT, Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from core.settings import Settings
+from core.store.database import open_database
 from mcp_server.cli import stage
 from tests import answers, waiting
 
@@ -37,7 +38,9 @@ async def engine_on(home: Path, **settings: Any) -> AsyncIterator[Engine]:
     if settings.get("workers") != 0:
         _lay_aside(home)
     chosen = Settings(home=home, **{"workers": 1, "drain_seconds": 2.0, "file_access": "anywhere", **settings})
-    owned = ownership.acquire(ownership.prepare(home))
+    ownership.prepare(home)
+    await _begin_with_schema(chosen.database)
+    owned = ownership.acquire(home)
     assert owned is not None
     async with open_engine(chosen, REGISTRY, owned) as engine:
         if chosen.workers > 1:
@@ -64,6 +67,25 @@ def served(home: Path, workers: int | str = 0) -> Iterator[None]:
             yield
         finally:
             process.terminate()
+
+
+_migrated: list[bytes] = []  # an empty database with the present schema, once one was made in this process
+
+
+async def _begin_with_schema(database: Path) -> None:
+    """Give a new home a copy of an empty database: the migration steps cost more than the rest of a start."""
+    if not _migrated:
+        with tempfile.TemporaryDirectory() as place:
+            template = Path(place) / database.name
+            await open_database(template).close()
+            _migrated.append(template.read_bytes())
+    _copy_into_new(database)
+
+
+def _copy_into_new(database: Path) -> None:
+    if not any(database.parent.iterdir()):
+        database.touch(0o600)
+        database.write_bytes(_migrated[0])
 
 
 def _lay_aside(home: Path) -> None:

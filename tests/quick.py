@@ -5,7 +5,7 @@ It is read off what a file imports, itself or through helpers of the tests, so t
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,8 @@ STARTERS = frozenset({
     *("asyncio.subprocess", "multiprocessing", "nats", "playwright", "psutil", "pty", "subprocess", "uvicorn"),
     *("core.confinement", "core.engine", "core.fleet", "core.ownership", "mcp_server"),
 })  # fmt: skip
+IMPORT = re.compile(r"^[ \t]*(?:from ([\w.]+) import (\([^)]*\)|[^\n#]+)|import ([\w., ]+))", re.MULTILINE)
+ATTRIBUTE = re.compile(r"\.([a-z_]+)")
 CALLS = frozenset({"create_subprocess_exec", "create_subprocess_shell", "fork", "open_process", "run_process"})
 
 
@@ -23,28 +25,31 @@ def starts(path: Path) -> bool:
     return any(_starts(each) for each in _with_helpers(path))
 
 
+def imported_files(path: Path) -> set[Path]:
+    """The files of this checkout that a module imports itself."""
+    places = [ROOT / name.replace(".", "/") for name in _names(path)[0]]
+    files = {file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")}
+    return {file for file in files if file.exists()}
+
+
 def _with_helpers(path: Path) -> Iterator[Path]:
     known, left = {path}, [path]
     while left:
         yield (one := left.pop())
-        helpers = {ROOT / f"{name.replace('.', '/')}.py" for name in _names(one)[0] if name.startswith("tests.")}
-        new = {helper for helper in helpers - known if helper.exists()}
+        new = {file for file in imported_files(one) - known if file.is_relative_to(ROOT / "tests")}
         known |= new
         left += new
 
 
 @cache
 def _names(path: Path) -> tuple[frozenset[str], frozenset[str]]:
-    """What a module imports, and the attributes that it reads."""
-    imported, read = set(), set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Attribute):
-            read.add(node.attr)
-    return frozenset(imported), frozenset(read)
+    """What a module imports and the attributes that it reads. By patterns: each test process reads all test files."""
+    text, imported = path.read_text(encoding="utf-8"), set()
+    for module, names, modules in IMPORT.findall(text):
+        imported |= set(re.findall(r"[\w.]+", modules))
+        if module:
+            imported |= {module, *(f"{module}.{name}" for name in re.findall(r"(?:^|[(,])\s*(\w+)", names))}
+    return frozenset(imported), frozenset(ATTRIBUTE.findall(text))
 
 
 def _starts(path: Path) -> bool:

@@ -15,7 +15,7 @@ import pytest
 
 from mcp_server.cli import stage
 
-pytestmark = [pytest.mark.anyio, pytest.mark.fresh_workers]
+pytestmark = [pytest.mark.anyio, pytest.mark.fresh]
 TENANT = "tenant-a"
 WIDER: list[tuple[str, dict[str, Any]]] = [
     ("scopes", {"scopes": []}),

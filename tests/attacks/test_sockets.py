@@ -17,7 +17,7 @@ import pytest
 from mcp_server.cli import stage
 from tests import waiting
 
-pytestmark = [pytest.mark.anyio, pytest.mark.fresh_workers]
+pytestmark = [pytest.mark.anyio, pytest.mark.fresh]
 FILES = 256
 HALF_SENT = 1100
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "

@@ -195,7 +195,7 @@ async def test_without_a_server_the_plan_says_which_setting_is_missing(tmp_path:
         ]
 
 
-@pytest.mark.fresh_workers
+@pytest.mark.fresh
 async def test_the_address_with_its_password_is_seen_by_nobody(tmp_path: Path) -> None:
     with server.running("-js", "-sd", str(tmp_path / "streams"), "--user", "me", "--pass", "canary-4711") as bus:
         url = bus.url.replace("://", "://me:canary-4711@")

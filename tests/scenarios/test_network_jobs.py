@@ -73,7 +73,7 @@ async def test_a_port_in_use_is_the_reason_of_the_job_until_it_is_free(tmp_path:
         assert not await accepted(port, "late")
 
 
-@pytest.mark.fresh_workers
+@pytest.mark.fresh
 async def test_what_was_answered_200_is_there_after_a_worker_was_killed(tmp_path: Path) -> None:
     port, out = free_port(), tmp_path / "out"
     async with engine_on(tmp_path / "home") as engine:

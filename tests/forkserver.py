@@ -1,0 +1,317 @@
+"""Processes of Sluice without the seconds that each takes to import its code: one that has it becomes each by a fork.
+
+`install` has every start of `sluice`, `sluice-mcp` and `python -m core..., mcp_server... or tests...` go this way, by
+subprocess, asyncio or anyio. The process is otherwise what it would be: a child of whoever starts it, with its own
+arguments (also in /proc), environment, directory, files, session and exit code; an engine starts its workers alike.
+What a process can only get from an exec (a locale, variables of Python, a function before it) is started by one.
+Tests of how a program starts have the mark `fresh`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import io
+import itertools
+import os
+import resource
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+ROOT = str(Path(__file__).parents[1])
+PACKAGES = ("core.", "mcp_server.", "tests.")
+PROGRAMS = {"sluice": "main", "sluice-mcp": "main_mcp"}  # of mcp_server.cli.main
+WORKER = ("core.worker.__main__", "core.worker.trace", "core.dsl.component")
+EVERYTHING = (
+    *WORKER,
+    *("core.engine", "core.operations", "mcp_server.cli.main", "mcp_server.cli.commands", "mcp_server.cli.connect"),
+    *(
+        "mcp_server.cli.failures",
+        "mcp_server.cli.mcp",
+        "mcp_server.cli.serve",
+        "mcp_server.http.app",
+        "mcp_server.protocol",
+    ),
+)
+AS_IS = ("LANG", "LC_", "LD_", "PYTHON", "TZ")  # beginnings of variables that count from the first instruction on
+LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+_LARGEST = 160 * 1024
+_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+_TITLE = "-" * 4000  # room for the arguments of what the process becomes
+_exec = subprocess._fork_exec  # type: ignore[attr-defined]
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Start(msgspec.Struct):
+    """What a process is to be; its open files come beside it, in the order of `files`."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+    directory: str
+    files: list[int]
+    """The numbers that they are to have; 0 to 2 among them."""
+    session: bool
+    limits: list[tuple[int, int]]
+    """Of resources, in the order of LIMITS."""
+
+
+class Server:
+    """The process that forks. Safe in several threads; ends when the process that has it ends."""
+
+    def __init__(self, modules: tuple[str, ...]) -> None:
+        self._modules = modules
+        self._lock = threading.Lock()
+        self._line: socket.socket | None = None
+
+    def fork(self, start: _Start, files: list[int]) -> int:
+        """The process id of a new child of this process."""
+        with self._lock:
+            if self._line is None:
+                self._line = self._begin()
+            _libc.prctl(_SUBREAPER, 1)  # whose parent has ended becomes a child of this process
+            try:
+                socket.send_fds(self._line, [msgspec.json.encode(start)], files)
+                return int(self._line.recv(_LARGEST))
+            finally:
+                _libc.prctl(_SUBREAPER, 0)
+
+    def _begin(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            words = f"import sys; sys.path.insert(0, {ROOT!r}); from tests import forkserver; forkserver.main()"
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-c", words, str(theirs.fileno()), *self._modules, _TITLE],
+                pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=2, env=_born,
+            )  # fmt: skip
+        assert ours.recv(_LARGEST) == b"ready"
+
+        def end() -> None:
+            ours.close()
+            process.wait(10)
+
+        atexit.register(end)
+        return ours
+
+
+class _Inherited(Server):
+    """The one of a process that was forked itself: made before that ran anything, so as clean as its own server."""
+
+    def __init__(self, line: socket.socket) -> None:
+        super().__init__(())
+        self._line = line
+
+
+_born = dict(os.environ)
+_servers: dict[str, Server] = {"worker": Server(WORKER), "everything": Server(EVERYTHING)}
+
+
+@contextlib.contextmanager
+def install() -> Iterator[None]:
+    """Start processes of Sluice by a fork meanwhile."""
+    subprocess._fork_exec, subprocess._USE_POSIX_SPAWN = _fork_exec, False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        subprocess._fork_exec = _exec  # type: ignore[attr-defined]
+
+
+def _fork_exec(
+    arguments: Any, executables: Any, close: bool, keep: tuple[int, ...], cwd: Any, env: Any, *rest: Any
+) -> int:
+    """What _posixsubprocess.fork_exec does, which subprocess calls."""
+    stdin, _, _, stdout, _, stderr, _, pipe, signals, session, group, gid, gids, uid, umask, before, *_ = rest
+    words = [os.fsdecode(word) for word in arguments]
+    kind = _kind(words)
+    environment = dict(os.environ) if env is None else dict(os.fsdecode(pair).split("=", 1) for pair in env)
+    usual = close and signals and (group, gid, gids, uid, umask, before) == (-1, None, None, None, -1, None)
+    if kind and usual and _early(environment) == _early(_born):
+        files = {number: number for number in keep if number != pipe}
+        files |= {0: 0 if stdin == -1 else stdin, 1: 1 if stdout == -1 else stdout, 2: 2 if stderr == -1 else stderr}
+        directory = str(Path.cwd()) if cwd is None else os.fsdecode(cwd)
+        if Path(directory).is_dir():
+            limits = [resource.getrlimit(limit) for limit in LIMITS]
+            start = _Start(words, environment, directory, list(files), bool(session), limits)
+            return _servers[kind].fork(start, list(files.values()))
+    return int(_exec(arguments, executables, close, keep, cwd, env, *rest))
+
+
+def _kind(words: list[str]) -> str:
+    """Which server can become what is started; empty for none."""
+    program = _program(words)
+    if program is None or words[0] not in {*_own_programs(), sys.executable}:
+        return ""
+    return "worker" if program[0].startswith("core.") else "everything"
+
+
+def _program(words: list[str]) -> tuple[str, list[str]] | None:
+    """The module or script that is run, and its arguments."""
+    if words[0] in _own_programs():
+        return words[0], words[1:]
+    rest = words[1:]
+    while rest[:1] == ["-P"]:
+        rest = rest[1:]
+    if rest[:1] == ["-m"] and len(rest) > 1 and f"{rest[1]}.".startswith(PACKAGES):
+        return rest[1], rest[2:]
+    if rest[:1] and rest[0] in _own_programs():
+        return rest[0], rest[1:]
+    return None
+
+
+def _own_programs() -> set[str]:
+    return {str(Path(sys.executable).parent / name) for name in PROGRAMS}
+
+
+def _early(environment: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key.startswith(AS_IS)}
+
+
+def main() -> NoReturn:
+    """Be the server: load what is named, then fork what is asked for until nobody can ask any more."""
+    number, modules = int(sys.argv[1]), sys.argv[2:-1]
+    for name in modules:
+        importlib.import_module(name)
+    if "core.dsl.component" in modules:
+        list(sys.modules["core.dsl.component"].REGISTRY)  # each component is imported
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=number) as line:
+        line.send(b"ready")
+        start = _serve(line)
+    sys.exit(_run(start) if start is not None else 0)
+
+
+def _serve(line: socket.socket) -> _Start | None:
+    """Returns in each process that is forked, with what it is to be; None in the server itself, at its end."""
+    while True:
+        asked, received, _, _ = socket.recv_fds(line, _LARGEST, 64)
+        if not asked:
+            return None
+        start = msgspec.json.decode(asked, type=_Start)
+        alone, waits = os.pipe()
+        told, tells = os.pipe()
+        middle = os.fork()
+        if not middle:
+            child = os.fork()
+            if child:
+                os.write(tells, b"%d" % child)
+                os._exit(0)  # so that the process belongs to whoever asked
+            for each in (waits, tells, told):
+                os.close(each)
+            os.read(alone, 1)  # until it does
+            os.close(alone)
+            line.close()
+            _take(start, received)
+            return start
+        for each in (alone, tells, *received):
+            os.close(each)
+        os.waitpid(middle, 0)
+        os.close(waits)
+        line.send(os.read(told, 32))
+        os.close(told)
+
+
+def _take(start: _Start, received: list[int]) -> None:
+    """Have the files, the session, the directory and the environment that were asked for."""
+    if start.session:
+        os.setsid()
+    high = max(start.files) + 1
+    moved = [_above(fd, high) for fd in received]
+    for number, fd in zip(start.files, moved, strict=True):
+        os.dup2(fd, number, inheritable=True)
+    _close_all_but(start.files)
+    os.chdir(start.directory)
+    os.environ.clear()
+    os.environ.update(start.environment)
+    time.tzset()
+    for limit, values in zip(LIMITS, start.limits, strict=True):
+        if resource.getrlimit(limit) != tuple(values):
+            resource.setrlimit(limit, values)
+
+
+def _close_all_but(kept: list[int]) -> None:
+    ends = [-1, *sorted(kept), os.sysconf("SC_OPEN_MAX")]
+    for low, high in itertools.pairwise(ends):
+        if low + 1 < high:
+            os.closerange(low + 1, high)
+
+
+def _above(fd: int, least: int) -> int:
+    new = fcntl.fcntl(fd, fcntl.F_DUPFD, least)
+    os.close(fd)
+    return new
+
+
+def _run(start: _Start) -> Any:
+    """Be what was asked for, as the interpreter begins it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+    sys.stdin, sys.stdout, sys.stderr = (_text(0), _text(1), _text(2))
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
+    sys.orig_argv[:] = start.arguments
+    _show(start.arguments)
+    program = _program(start.arguments)
+    assert program is not None
+    name, words = program
+    if name in _own_programs() or name.startswith("tests."):
+        inherited = _Inherited(_leave_server())
+        _servers.update(worker=inherited, everything=inherited)
+        subprocess._fork_exec, subprocess._USE_POSIX_SPAWN = _fork_exec, False  # type: ignore[attr-defined]
+    sys.argv[:] = [name, *words]
+    if name in _own_programs():
+        from mcp_server.cli import main as commands
+
+        return getattr(commands, PROGRAMS[Path(name).name])()
+    if "-P" not in start.arguments:
+        sys.path.insert(0, start.directory)
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _leave_server() -> socket.socket:
+    """Fork a server of this process, which is nothing yet."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork():
+        theirs.close()
+        return ours
+    ours.close()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    _show(["forkserver"])
+    fd = _above(theirs.detach(), 3)
+    _close_all_but([fd])
+    with socket.socket(fileno=fd) as line:
+        start = _serve(line)
+    if start is None:
+        os._exit(0)
+    sys.exit(_run(start))
+
+
+def _text(number: int) -> io.TextIOWrapper:
+    """Standard input, output or error, as Python opens them."""
+    raw = open(number, "rb" if number == 0 else "wb", closefd=False)
+    live = raw.isatty() or number == 2
+    errors = "backslashreplace" if number == 2 else "strict"
+    return io.TextIOWrapper(raw, encoding=(sys.flags.utf8_mode and "utf-8") or None, errors=errors, line_buffering=live)
+
+
+def _show(arguments: list[str]) -> None:
+    """Have /proc show these arguments, as far as there is room."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begin, end = int(fields[45]), int(fields[46])  # arg_start and arg_end of proc(5), counted from the third field
+    text = b"\0".join(map(os.fsencode, arguments))[: end - begin - 1]
+    ctypes.memmove(begin, text.ljust(end - begin, b"\0"), end - begin)
