@@ -189,6 +189,7 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _show(["forkserver"])
     with socket.socket(fileno=number) as line:
         line.send(b"ready")
         start = _serve(line)
@@ -278,6 +279,9 @@ def _run(start: _Start) -> Any:
         return getattr(commands, PROGRAMS[Path(name).name])()
     if "-P" not in start.arguments:
         sys.path.insert(0, start.directory)
+    for loaded in (name, f"{name}.__main__"):
+        if loaded.count(".") > 1:  # the module that is run, not its package
+            sys.modules.pop(loaded, None)
     runpy.run_module(name, run_name="__main__", alter_sys=True)
     return 0
 

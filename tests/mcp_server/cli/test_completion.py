@@ -5,13 +5,29 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import cyclopts
 import pytest
 
 from mcp_server.cli import completion, main, names
 
 BASH = shutil.which("bash")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_script_is_made_once() -> Iterator[None]:
+    """A script depends on nothing but the commands, and takes seconds to make."""
+    make, made = cyclopts.App.generate_completion, {}
+
+    def generate(app: cyclopts.App, **wanted: str) -> str:
+        key = (wanted.get("prog_name", app.name[0]), wanted["shell"])
+        return made[key] if key in made else made.setdefault(key, make(app, **wanted))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cyclopts.App, "generate_completion", generate)
+        yield
 
 
 def script(capsys: pytest.CaptureFixture[str], shell: str) -> str:
