@@ -6,13 +6,14 @@ import ast
 from pathlib import Path
 
 import core
+from tests import sources
 
 
 def hints() -> list[str]:
     """The hints that are written in the engine."""
     found = []
-    for file in sorted(Path(core.__file__).parent.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for _, tree in sources.trees(Path(core.__file__).parent, word="hint="):
+        for node in ast.walk(tree):
             if isinstance(node, ast.keyword) and node.arg == "hint":
                 parts = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
                 found.append(" ".join(part for part in parts if isinstance(part, str)))

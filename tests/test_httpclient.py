@@ -10,6 +10,7 @@ import pytest
 
 from core import httpclient
 from core.guard import egress
+from tests import sources
 from tests.dsl import web
 
 pytestmark = pytest.mark.anyio
@@ -22,9 +23,9 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def _makers(path: Path) -> Iterator[str]:
+def _makers(path: Path, tree: ast.Module) -> Iterator[str]:
     """Every call in a module that makes a client of httpx, or sends a request with one of its own."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "httpx":
             if node.attr in MAKERS and node.attr != "AsyncClient":
                 yield f"{path.relative_to(ROOT)}:{node.lineno} httpx.{node.attr}"
@@ -35,8 +36,9 @@ def _makers(path: Path) -> Iterator[str]:
 
 
 def test_clients_are_made_in_one_place() -> None:
-    modules = [path for room in ("core", "mcp_server") for path in (ROOT / room).rglob("*.py")]
-    found = [made for path in modules for made in _makers(path)]
+    words = ("httpx", "AsyncClient")
+    trees = {path: tree for word in words for path, tree in sources.trees(*sources.PRODUCT, word=word)}
+    found = [made for path, tree in trees.items() for made in _makers(path, tree)]
     assert [made.partition(":")[0] for made in found] == ["core/httpclient.py"], found
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from core import clock, ownership
 from mcp_server.cli import codes, stage
+from tests import sources
 from tests.attacks.rig import HANDLER, TRIGGER
 
 pytestmark = pytest.mark.anyio
@@ -177,8 +178,8 @@ def test_only_servers_may_become_the_engine() -> None:
     """Commands come to it through connect.engine, which opens a visit."""
     openers = {
         path.name
-        for path in (ROOT / "mcp_server").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path, tree in sources.trees(ROOT / "mcp_server", word="open")
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
         if node.func.attr in ("open_session", "open_engine", "opened") and ast.unparse(node.func) != "self.open_session"
     }

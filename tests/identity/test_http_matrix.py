@@ -30,6 +30,7 @@ from core.model.operation import Effect, Operation
 from core.model.principal import Caller, Role
 from core.operations import REGISTRY
 from mcp_server.http import admission, app, auth, routes, sessions, streams
+from tests import sources
 from tests.attacks import rig
 from tests.engines import ADMIN, deploy
 from tests.furnished import CANARY, NAMES, arguments_of, furnish, naming, other, settled
@@ -298,9 +299,9 @@ def test_streams_are_answered_in_one_place_alone() -> None:
     """Whatever else would stream, would be in no registry, and outlive what allowed it."""
     found = {
         path.name
-        for path in Path(app.__file__).parents[1].rglob("*.py")
-        if {"StreamingResponse", "EventSourceResponse"}
-        & {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(ast.parse(path.read_text()))}
+        for answer in ("StreamingResponse", "EventSourceResponse")
+        for path, tree in sources.trees(Path(app.__file__).parents[1], word=answer)
+        if answer in {getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(tree)}
     }
     assert found == {"sse.py"}
 

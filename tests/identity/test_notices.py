@@ -15,6 +15,7 @@ from core.model.principal import PLATFORM, Caller, Principal, Role
 from core.operations import REGISTRY
 from mcp_server import attach
 from mcp_server.http import sessions, streams
+from tests import sources
 
 CORE = Path(notices.__file__).parents[1]
 USER = Caller(Principal("bob", Role.USER, ("tenant-a",)), "tenant-a")
@@ -35,8 +36,8 @@ def scoped(*own: str) -> Caller:
 def announced() -> set[str]:
     """The topics that the engine announces, as its source says."""
     found = set()
-    for path in CORE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, tree in sources.trees(CORE, word="announce("):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("announce", "_announce"):
                 assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno} hides its topic"
                 found.add(str(node.args[0].value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import functools
 import importlib.metadata
 import importlib.util
 import re
@@ -16,8 +16,9 @@ from types import ModuleType
 import pytest
 
 from mcp_server.cli import main
+from tests import cases, sources
+from tests.sources import ROOT
 
-ROOT = Path(__file__).parents[2]
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/sluice demo"
 WRITTEN = (
     "README.md",
@@ -42,10 +43,12 @@ def load_generator() -> ModuleType:
 GENERATOR = load_generator()
 
 
-@pytest.mark.parametrize("page", sorted(GENERATOR.PAGES))
-def test_a_generated_page_is_what_the_code_says_now(page: str) -> None:
-    made = GENERATOR.PAGES[page]().rstrip("\n") + "\n"
-    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == made, "run `make docs`"
+def test_a_generated_page_is_what_the_code_says_now() -> None:
+    with cases.every() as case:
+        for page, generate in sorted(GENERATOR.PAGES.items()):
+            with case(page):
+                made = generate().rstrip("\n") + "\n"
+                assert (ROOT / "docs" / page).read_text(encoding="utf-8") == made, "run `make docs`"
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:
@@ -60,33 +63,40 @@ def commands(text: str) -> Iterator[list[str]]:
 
 def known(words: list[str]) -> bool:
     """Whether the words begin with a command (what follows are its arguments)."""
-    paths = [path.split() for path in main.commands()]
-    return any(words[: len(path)] == path for path in paths) or (len(words) == 1 and words[0] in main.GROUPS)
+    paths = {tuple(path.split()) for path in main.commands()}
+    begins = any(tuple(words[:length]) in paths for length in range(1, len(words) + 1))
+    return begins or (len(words) == 1 and words[0] in main.GROUPS)
 
 
-@pytest.mark.parametrize("name", sorted(WRITTEN))
-def test_every_command_that_is_written_down_exists(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
-    spans = re.findall(r"`(sluice [^`]+)`", text)
-    unknown = [words for piece in [*lines, *spans] for words in commands(piece) if not known(words)]
-    assert unknown == []
+def test_every_command_that_is_written_down_exists() -> None:
+    unknown = {}
+    for name in WRITTEN:
+        text = sources.text(ROOT / name)
+        lines = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+        spans = re.findall(r"`(sluice [^`]+)`", text)
+        unknown[name] = [words for piece in [*lines, *spans] for words in commands(piece) if not known(words)]
+    assert {name: words for name, words in unknown.items() if words} == {}
 
 
-@pytest.mark.parametrize("name", sorted(WRITTEN))
-def test_every_relative_link_leads_somewhere(name: str) -> None:
-    path = ROOT / name
-    text = path.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text)):
-        if target.startswith(("http://", "https://")):
-            continue
-        file, _, anchor = target.partition("#")
-        linked = (path.parent / file).resolve() if file else path
-        assert linked.exists(), f"{name} links to {target}"
-        if anchor and linked.suffix == ".md":
-            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
-            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-            assert anchor in slugs, f"{name} links to {target}"
+@functools.cache
+def anchors(page: Path) -> set[str]:
+    """The places of a page that a link can name."""
+    headings = re.findall(r"^#+ (.*)$", sources.text(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    lost = []
+    for name in WRITTEN:
+        path = ROOT / name
+        for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", sources.text(path))):
+            if target.startswith(("http://", "https://")):
+                continue
+            file, _, anchor = target.partition("#")
+            linked = (path.parent / file).resolve() if file else path
+            if not linked.exists() or (anchor and linked.suffix == ".md" and anchor not in anchors(linked)):
+                lost.append(f"{name} links to {target}")
+    assert lost == []
 
 
 def test_every_dependency_has_its_duty_written_down() -> None:
@@ -113,21 +123,13 @@ def test_what_is_declared_is_imported_and_what_is_imported_is_declared() -> None
         "sniffio",
         "tzdata",
     }  # what aiokafka asks for, a program, what httpcore looks for, and data
-    imported = set()
-    for path in [*(ROOT / "core").rglob("*.py"), *(ROOT / "mcp_server").rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name.partition(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:
-                imported.add(node.module.partition(".")[0])
-            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-                imported |= {str(ast.literal_eval(node.args[0])) if isinstance(node.args[0], ast.Constant) else ""}
+    modules = sources.product()
+    named = [name for module in modules for name in (*module.loaded, *(one for one, _ in module.imported))]
+    imported = {name.partition(".")[0] for name in named}
     imported.discard("opentelemetry")  # the extra `otel`: many distributions share that package
     distributions = importlib.metadata.packages_distributions()
-    own = set(sys.stdlib_module_names) | {"core", "mcp_server", ""}
-    used = {
-        name.lower().replace("_", "-") for module in imported - own for name in distributions[module.partition(".")[0]]
-    }
+    own = set(sys.stdlib_module_names) | {"core", "mcp_server"}
+    used = {name.lower().replace("_", "-") for module in imported - own for name in distributions[module]}
     brought_along = {"mcp-types", "starlette", "pydantic-core"}  # by mcp, fastapi and pydantic, which hand them out
     assert used - brought_along == declared
 
@@ -162,5 +164,5 @@ def test_module_names_are_nouns_of_the_field() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    for path in sorted([*(ROOT / "core").rglob("*.py"), *(ROOT / "mcp_server").rglob("*.py")]):
-        assert re.match(r'"""\S', path.read_text(encoding="utf-8")), f"{path.relative_to(ROOT)} has no module docstring"
+    modules = sources.files(*sources.PRODUCT)
+    assert [path for path in modules if not re.match(r'"""\S', sources.text(path))] == []

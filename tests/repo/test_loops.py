@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
+from tests import sources
+
 CORE = Path(__file__).parents[2] / "core"
 OTHERS = {"dsl", "worker"}  # rooms of the processes of workers, where the runtime takes the faults of a job
+MAKERS = ("create_task", "ensure_future")
 # A loop that is a task and ends with what it is about; it takes every fault of a round itself.
 WITH_AN_END = {"deployments/rollout.py": {"_gate"}}
 
@@ -28,7 +31,7 @@ def _started(tree: ast.AST) -> set[str]:
         if not isinstance(node, ast.Call) or not node.args:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        if name in ("create_task", "ensure_future"):
+        if name in MAKERS:
             for inner in ast.walk(node.args[0]):
                 if isinstance(inner, ast.Call):
                     target = inner.func
@@ -38,11 +41,11 @@ def _started(tree: ast.AST) -> set[str]:
 
 def test_no_task_of_the_engine_loops_but_through_forever() -> None:
     loose = []
-    for path in sorted(CORE.rglob("*.py")):
+    makers = {path: tree for word in MAKERS for path, tree in sources.trees(CORE, word=word)}
+    for path, tree in sorted(makers.items()):
         room = path.relative_to(CORE)
         if room.parts[0] in OTHERS or room.name == "forever.py":
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
         started = _started(tree)
         for node in ast.walk(tree):
             if isinstance(node, ast.AsyncFunctionDef) and node.name in started and _endless(node):

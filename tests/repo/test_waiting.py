@@ -9,17 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import waiting
+from tests import sources, waiting
 
-TESTS = Path(__file__).parents[1]
 READS = {"read_text", "read_bytes", "readlines"}
-
-
-def called(node: ast.AST) -> str:
-    """The name of what a call calls, without what stands before the last dot."""
-    if not isinstance(node, ast.Call):
-        return ""
-    return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
 def looks(tree: ast.AST) -> Iterator[ast.AST]:
@@ -31,7 +23,7 @@ def looks(tree: ast.AST) -> Iterator[ast.AST]:
         and not any("fixture" in ast.unparse(decorator) for decorator in node.decorator_list)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and called(node) in ("until", "until_now"):
+        if isinstance(node, ast.Call) and sources.called(node) in ("until", "until_now"):
             reached = [*node.args, *(keyword.value for keyword in node.keywords)]
             known: set[str] = set()
             while reached:
@@ -44,16 +36,19 @@ def looks(tree: ast.AST) -> Iterator[ast.AST]:
 
 def faults(source: str) -> list[int]:
     """The lines of a module that read a file which somebody may be writing to."""
-    tree = ast.parse(source)
-    return sorted({node.lineno for look in looks(tree) for node in ast.walk(look) if called(node) in READS})
+    if "until" not in source or not any(read in source for read in READS):
+        return []  # without a look at its tree, which takes most of the time
+    calls = (node for look in looks(ast.parse(source)) for node in ast.walk(look) if isinstance(node, ast.Call))
+    return sorted({call.lineno for call in calls if sources.called(call) in READS})
 
 
-MODULES = sorted(path for path in TESTS.rglob("*.py") if path.name != "waiting.py")
+MODULES = [path for path in sources.files(sources.TESTS) if path.name != "waiting.py"]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(TESTS).as_posix())
-def test_what_is_waited_for_is_read_by_whole_lines(path: Path) -> None:
-    assert faults(path.read_text(encoding="utf-8")) == [], "read it with waiting.lines"
+def test_what_is_waited_for_is_read_by_whole_lines() -> None:
+    places = [f"{path.relative_to(sources.TESTS)}:{line}" for path in MODULES for line in faults(sources.text(path))]
+    assert places == [], "read it with waiting.lines"
+    assert len(MODULES) > 400
 
 
 def test_the_rule_sees_a_read_in_a_lambda_and_behind_a_function() -> None:
@@ -65,12 +60,15 @@ def test_the_rule_sees_a_read_in_a_lambda_and_behind_a_function() -> None:
 SLEEPS = re.compile(r"\bwaiting\.(turn|pause|pause_thread)\(.*\)(  # .+)?$")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(TESTS).as_posix())
-def test_a_test_that_lets_time_or_rounds_go_by_says_why(path: Path) -> None:
+def test_a_test_that_lets_time_or_rounds_go_by_says_why() -> None:
     """They are no way to wait for something, so each of them is about the time or the rounds themselves."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    found = [(number, SLEEPS.search(line)) for number, line in enumerate(lines, 1)]
-    assert [number for number, sleep in found if sleep is not None and not sleep[2]] == []
+    places = [
+        f"{path.relative_to(sources.TESTS)}:{number}"
+        for path in MODULES
+        for number, line in enumerate(sources.text(path).splitlines(), 1)
+        if "waiting." in line and (sleep := SLEEPS.search(line)) is not None and not sleep[2]
+    ]
+    assert places == []
 
 
 def test_only_whole_lines_of_a_growing_file_are_told(tmp_path: Path) -> None:
@@ -90,10 +88,8 @@ async def test_a_wait_ends_with_what_it_saw() -> None:
         waiting.until_now(str, seconds=0)
 
 
-PRODUCT = sorted(path for room in ("core", "mcp_server") for path in (TESTS.parent / room).rglob("*.py"))
-
-
 def test_a_wait_that_is_called_off_ends() -> None:
     """asyncio.wait_for of Python 3.11 forgets a cancellation that comes with what it waits for."""
-    assert [path for path in PRODUCT if "asyncio.wait_for(" in path.read_text(encoding="utf-8")] == []
-    assert len(PRODUCT) > 400
+    product = sources.files(*sources.PRODUCT)
+    assert [path for path in product if "asyncio.wait_for(" in sources.text(path)] == []
+    assert len(product) > 400

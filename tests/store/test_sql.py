@@ -11,6 +11,7 @@ import pytest
 
 from core import errors
 from core.store import connection
+from tests import sources
 
 CODE = Path(connection.__file__).parents[1]
 
@@ -29,8 +30,8 @@ def texts(node: ast.AST) -> Iterator[str]:
 def returning() -> list[str]:
     """What follows each RETURNING in the code of the engine."""
     lists: list[str] = []
-    for path in sorted(CODE.rglob("*.py")):
-        for text in texts(ast.parse(path.read_text(encoding="utf-8"))):
+    for _, tree in sources.trees(CODE, word="RETURNING"):
+        for text in texts(tree):
             lists += re.findall(r"\bRETURNING\b(.*)", text, re.DOTALL)
     return lists
 

@@ -13,6 +13,7 @@ import pytest
 
 from core import errors, ownership
 from mcp_server.cli import codes, connect, console, deployments, failures, forms, main
+from tests import sources
 
 HERE = Path(codes.__file__).parent
 
@@ -136,8 +137,8 @@ def test_every_code_that_a_command_returns_is_named_and_documented() -> None:
     assert named == set(codes.MEANING)
     assert set(codes.ERRORS.values()) <= named
     bare = []
-    for path in sorted(HERE.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path, tree in sources.trees(HERE, word="return "):
+        for node in ast.walk(tree):
             if isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and type(node.value.value) is int:
                 bare += [f"{path.name}:{node.lineno}"] if node.value.value not in (0, 1) else []
     assert bare == [], "a code has a name"
