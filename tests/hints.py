@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import core
 from tests import sources
 
 
-def hints() -> list[str]:
+@cache
+def hints() -> tuple[str, ...]:
     """The hints that are written in the engine."""
     found = []
     for _, tree in sources.trees(Path(core.__file__).parent, word="hint="):
@@ -17,4 +19,4 @@ def hints() -> list[str]:
             if isinstance(node, ast.keyword) and node.arg == "hint":
                 parts = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
                 found.append(" ".join(part for part in parts if isinstance(part, str)))
-    return found
+    return tuple(found)

@@ -15,6 +15,7 @@ import pytest
 from core import errors, ownership
 from mcp_server.cli import codes, documents, main, render
 from mcp_server.http import serving
+from tests import cases
 from tests.engines import served
 
 
@@ -47,36 +48,26 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "SLUICE_<FLAG>" in out
 
 
-@pytest.mark.parametrize("path", sorted(main.commands()))
-def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], path: str) -> None:
-    code, out, _ = run(capsys, *path.split(), "--help")
-    assert code == 0
-    for flag in ("--home", "--json", "--tenant"):
-        assert flag in out
-    assert "env var" not in out, "SLUICE_<FLAG> is told once, in the help of the program"
-
-
 def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Commands" in run(capsys)[1]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["bogus"],
-        ["plan"],
-        ["job", "put"],
-        ["worker", "list", "--bogus"],
-        ["serve", "--port", "many"],
-        ["mcp", "install", "emacs"],
-        ["token", "create", "--username", "x", "--role", "root"],
-    ],
-)
-def test_wrong_usage_is_told_on_stderr_with_code_2(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
-    code, out, err = run(capsys, *words)
-    assert code == 2
-    assert err
-    assert "Traceback" not in out + err
+def test_wrong_usage_is_told_on_stderr_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with cases.every() as case:
+        for words in (
+            "bogus",
+            "plan",
+            "job put",
+            "worker list --bogus",
+            "serve --port many",
+            "mcp install emacs",
+            "token create --username x --role root",
+        ):
+            with case(words):
+                code, out, err = run(capsys, *words.split())
+                assert code == 2
+                assert err
+                assert "Traceback" not in out + err
 
 
 def test_a_setting_that_does_not_fit_is_wrong_usage(
@@ -217,16 +208,16 @@ def test_a_document_may_come_from_standard_input(
     assert "piped" in out
 
 
-@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b""])
-def test_a_file_that_cannot_be_read_is_a_plain_error(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes | None
-) -> None:
-    file = tmp_path / "f"
-    if content is not None:
-        file.write_bytes(content)
-    code, _, err = run(capsys, "trigger", "publish", "-f", str(file))
-    assert code == 1
-    assert str(file) in err
+def test_a_file_that_cannot_be_read_is_a_plain_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with cases.every() as case:
+        for content in (None, b"\xff\xfe\x00", b""):
+            file = tmp_path / "f"
+            if content is not None:
+                file.write_bytes(content)
+            with case(content):
+                code, _, err = run(capsys, "trigger", "publish", "-f", str(file))
+                assert code == 1
+                assert str(file) in err
 
 
 def test_values_read_as_json_where_they_are_json() -> None:
@@ -245,10 +236,11 @@ def test_values_read_as_json_where_they_are_json() -> None:
     }
 
 
-@pytest.mark.parametrize("pair", ["novalue", "=x", ""])
-def test_a_value_without_a_name_is_refused(pair: str) -> None:
-    with pytest.raises(errors.InvalidParams, match="NAME=VALUE"):
-        documents.values([pair])
+def test_a_value_without_a_name_is_refused() -> None:
+    with cases.every() as case:
+        for pair in ("novalue", "=x", ""):
+            with case(repr(pair)), pytest.raises(errors.InvalidParams, match="NAME=VALUE"):
+                documents.values([pair])
 
 
 def test_a_number_has_to_be_one() -> None:
@@ -297,12 +289,14 @@ def test_the_exit_code_of_a_plan_tells_changes_and_blockers_apart(
         assert run(capsys, *quickstart[:-1])[0] == 0  # it was computed and shown, as was asked
 
 
-@pytest.mark.parametrize("words", [["--help"], ["plan", "--help"], ["job", "list"], ["serve", "--help"]])
-def test_mcp_is_imported_only_to_serve_it(words: list[str], home: Path) -> None:
+def test_mcp_is_imported_only_to_serve_it(home: Path) -> None:
     script = (
-        "import sys; from mcp_server.cli import main; main.run(sys.argv[1:]);"
-        "sys.exit('imported: mcp' if 'mcp' in sys.modules else 0)"
+        "import sys; from mcp_server.cli import main\n"
+        "for words in sys.argv[1:]:\n"
+        "    main.run(words.split())\n"
+        "    'mcp' in sys.modules and sys.exit(f'{words}: imported mcp')\n"
     )
+    words = ("--help", "plan --help", "job list", "serve --help")
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
 
@@ -330,11 +324,13 @@ def test_the_list_of_commands_is_imported_without_what_they_do() -> None:
     assert done.returncode == 0, done.stderr.decode()
 
 
-@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
-def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], port: str) -> None:
-    code, out, err = run(capsys, "serve", "--port", port)
-    assert (code, out) == (codes.USAGE, "")
-    assert f"{port} is not a port" in err
+def test_a_port_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with cases.every() as case:
+        for port in ("-1", "65536", "99999"):
+            with case(port):
+                code, out, err = run(capsys, "serve", "--port", port)
+                assert (code, out) == (codes.USAGE, "")
+                assert f"{port} is not a port" in err
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from core.model.operation import Effect
 from core.operations import REGISTRY
 from mcp_server.cli import examples, main, stage
 from mcp_server.cli.forms import FORMS
-from tests import waiting
+from tests import cases, waiting
 
 ROOT = Path(__file__).parents[3]
 ELSEWHERE = {
@@ -53,35 +53,26 @@ def leaves(app: cyclopts.App, path: str = "") -> list[tuple[str, cyclopts.App]]:
     return found
 
 
-COMMANDS = leaves(main.build())
-
-
-@pytest.mark.parametrize("path", [path for path, _ in COMMANDS])
-def test_help_names_every_flag_and_explains_it(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run([*path.split(), "--help"]) == 0
-    said = capsys.readouterr().out
-    app = dict(COMMANDS)[path]
-    for argument in app.assemble_argument_collection(parse_docstring=True):
-        if not argument.show or not argument.parse:
-            continue
-        assert argument.parameter.help, f"sluice {path}: {argument.name} is not explained"
-        assert argument.name in said or argument.name.upper() in said, (
-            f"sluice {path}: {argument.name} is not in --help"
-        )
-
-
-@pytest.mark.parametrize("path", [path for path, _ in COMMANDS])
-def test_help_ends_with_an_example(path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = examples.of(path)
-    assert lines, f"sluice {path} has no example in mcp_server/cli/examples.py"
-    assert main.run([*path.split(), "--help"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    for line in lines:
-        assert line in said
+def test_help_names_every_flag_explains_it_and_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    apps = leaves(main.build())
+    assert {path for path, _ in apps} >= set(main.commands())
+    with cases.every() as case:
+        for path, app in apps:
+            with case(f"sluice {path} --help"):
+                assert main.run([*path.split(), "--help"]) == 0
+                said = capsys.readouterr().out
+                for argument in app.assemble_argument_collection(parse_docstring=True):
+                    if argument.show and argument.parse:
+                        assert argument.parameter.help, f"{argument.name} is not explained"
+                        assert argument.name in said or argument.name.upper() in said, argument.name
+                assert all(flag in said for flag in ("--home", "--json", "--tenant"))
+                assert "env var" not in said, "SLUICE_<FLAG> is told once, in the help of the program"
+                assert examples.of(path), "it has no example in mcp_server/cli/examples.py"
+                assert [line for line in examples.of(path) if line not in " ".join(said.split())] == []
 
 
 def test_every_line_of_the_story_is_the_example_of_a_command() -> None:
-    shown = [line for path, _ in COMMANDS for line in examples.of(path)]
+    shown = [line for path, _ in leaves(main.build()) for line in examples.of(path)]
     assert sorted(shown) == sorted(examples.STORY)
 
 

@@ -12,6 +12,7 @@ from core import errors
 from core.operations import REGISTRY
 from mcp_server.cli import connect, main, naming, render
 from mcp_server.cli.forms import FORMS, PARTS
+from tests import cases
 
 EVERY = [*FORMS.items(), *PARTS.values()]
 NAMED = {"up", "wait", "workflow new", "catalog pack"}
@@ -36,18 +37,19 @@ def answers(node: dict[str, Any], definitions: dict[str, Any]) -> Iterator[Any]:
 
 
 def has_names(operation: str, column: str) -> bool:
-    schema = next(one for one in REGISTRY if one.name == operation).result_schema
+    schema = REGISTRY[operation].result_schema
     try:
         return all(render.names(one, column) for one in answers(schema, schema["$defs"]))
     except errors.InvalidParams:
         return False
 
 
-@pytest.mark.parametrize(("operation", "form"), EVERY, ids=[form.path for _, form in EVERY])
-def test_a_form_takes_it_when_its_answer_has_a_name(operation: str, form: Any) -> None:
-    secret = any(one.told_once for one in REGISTRY if one.name == operation)
-    wanted = has_names(operation, form.columns.partition(" ")[0]) if form.named is None else form.named
-    assert (naming.refusal(form.path) is None) == (wanted and not secret)
+def test_a_form_takes_it_when_its_answer_has_a_name() -> None:
+    with cases.every() as case:
+        for operation, form in EVERY:
+            with case(form.path):
+                named = has_names(operation, form.columns.partition(" ")[0]) if form.named is None else form.named
+                assert (naming.refusal(form.path) is None) == (named and not REGISTRY[operation].told_once)
 
 
 def test_what_is_not_made_of_forms_says_what_it_answers() -> None:
@@ -56,26 +58,25 @@ def test_what_is_not_made_of_forms_says_what_it_answers() -> None:
     assert {path for path in alone if naming.refusal(path)} == naming.NAMELESS
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "token create --username ada",
-        "worker-token create --group edge",
-        "service-account key robot",
-        "console",
-        "reconcile web",
-        "letters discard one",
-        "backup {place}/home.tar --without-keys",
-        "restore {place}/home.tar --without-keys",
-    ],
-)
 def test_it_is_refused_before_anything_is_done(
-    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def asked(*_: Any, **__: Any) -> Any:
         raise AssertionError("the engine was asked")
 
     monkeypatch.setattr(connect, "engine", asked)
-    assert main.run([*words.format(place=tmp_path).split(), "-o", "name", "--home", str(tmp_path / "home")]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and "takes no -o name" in said.err and not list(tmp_path.iterdir())
+    with cases.every() as case:
+        for words in (
+            "token create --username ada",
+            "worker-token create --group edge",
+            "service-account key robot",
+            "console",
+            "reconcile web",
+            "letters discard one",
+            f"backup {tmp_path}/home.tar --without-keys",
+            f"restore {tmp_path}/home.tar --without-keys",
+        ):
+            with case(words):
+                assert main.run([*words.split(), "-o", "name", "--home", str(tmp_path / "home")]) == 2
+                said = capsys.readouterr()
+                assert said.out == "" and "takes no -o name" in said.err and not list(tmp_path.iterdir())
