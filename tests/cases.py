@@ -6,12 +6,16 @@ of one does not hide the faults of the others.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
 
+ParameterSet = type(pytest.param())
 Case = Callable[..., AbstractContextManager[None]]
 _SHOWN = 50  # of very many faults
 _FAULTS = (Exception, pytest.fail.Exception)
@@ -43,6 +47,61 @@ def every() -> Iterator[Case]:
         told = [_line(name, fault) for name, fault in faults[:_SHOWN]]
         told += [f"and {len(faults) - _SHOWN} more"] * (len(faults) > _SHOWN)
         raise AssertionError("\n".join([f"{len(faults)} of {tried} cases are faulty:", *told])) from faults[0][1]
+
+
+def table(
+    names: str | Sequence[str], rows: Iterable[Any], *, ids: Callable[[Any], object] | Sequence[str] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Like `pytest.mark.parametrize`, as one test: all rows are tried, with the same fixtures.
+
+    For rows that leave nothing behind. Two of them on one function try each row of the one with each of the other.
+    """
+    own = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    all_rows = list(rows)
+
+    def name_of(number: int, values: tuple[Any, ...]) -> str:
+        row = all_rows[number]
+        if isinstance(row, ParameterSet) and row.id:
+            return str(row.id)
+        if ids is None:
+            return ", ".join(map(_short, values))
+        return " ".join(str(ids(value)) for value in values) if callable(ids) else ids[number]
+
+    cases: list[tuple[str, dict[str, Any]]] = []
+    for number, row in enumerate(all_rows):
+        values = row.values if isinstance(row, ParameterSet) else (row,) if len(own) == 1 else tuple(row)
+        cases.append((name_of(number, values), dict(zip(own, values, strict=True))))
+
+    def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.iscoroutinefunction(test):
+
+            async def tried(**fixtures: Any) -> None:
+                with every() as case:
+                    for name, values in cases:
+                        with case(name):
+                            await test(**fixtures, **values)
+
+        else:
+
+            def tried(**fixtures: Any) -> None:  # type: ignore[misc]
+                with every() as case:
+                    for name, values in cases:
+                        with case(name):
+                            test(**fixtures, **values)
+
+        signature = inspect.signature(test)
+        fixtures = [one for one in signature.parameters.values() if one.name not in own]
+        assert len(fixtures) + len(own) == len(signature.parameters), f"{test.__name__} takes {own}"
+        functools.update_wrapper(tried, test)
+        tried.__signature__ = signature.replace(parameters=fixtures)  # type: ignore[attr-defined]
+        return tried
+
+    return decorate
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _line(name: str, fault: BaseException) -> str:

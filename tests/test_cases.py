@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
 from tests import cases
@@ -45,3 +47,30 @@ def test_a_table_without_rows_is_a_fault() -> None:
 def test_what_ends_the_test_is_not_kept() -> None:
     with pytest.raises(KeyboardInterrupt), cases.every() as case, case("stopped"):
         raise KeyboardInterrupt
+
+
+@cases.table("number", [1, 2, 3])
+@cases.table(("word", "sign"), [("a", "+"), pytest.param("b", "-", id="minus")])
+def faulty(number: int, word: str, sign: str, tmp_path: object) -> None:
+    assert tmp_path and (number, word) != (2, "b"), sign
+
+
+def test_each_row_of_a_table_is_tried_with_each_row_of_the_other() -> None:
+    assert list(inspect.signature(faulty).parameters) == ["tmp_path"]
+    with pytest.raises(AssertionError, match=r"^1 of 3 cases are faulty:\n- 2: 1 of 2 cases are faulty:\n- minus: -"):
+        faulty(tmp_path="/")
+
+
+@pytest.mark.anyio
+async def test_a_coroutine_function_of_a_table_is_one() -> None:
+    tried = []
+
+    @cases.table("number", range(3), ids=["none", "one", "two"])
+    async def test(number: int) -> None:
+        tried.append(number)
+        assert number < 2
+
+    assert inspect.iscoroutinefunction(test)
+    with pytest.raises(AssertionError, match="- two: "):
+        await test()
+    assert tried == [0, 1, 2]

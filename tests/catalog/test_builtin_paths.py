@@ -7,20 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from core import documents
 from core.catalog import builtin
-from core.dsl.component import REGISTRY
-from core.dsl.language import compile as compiler
 from core.fileroots import FileMode
 from core.guard.filepolicy import FilePolicy
 from core.guard.pathrules import FileRules
 from core.jobs import staging
 from core.model.catalog import LibraryJob
+from tests import cases
 
 RULES = FileRules(FilePolicy(FileMode.TENANT, "/data"), "default")
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -35,28 +32,33 @@ def texts(value: Any) -> Iterator[str]:
             yield from texts(inner)
 
 
-@pytest.mark.parametrize("entry", builtin.load(), ids=lambda entry: f"{entry.type}-{entry.slug}")
-def test_no_item_of_the_catalog_suggests_a_place_outside_of_the_data_directory(entry: Any) -> None:
-    """Words that begin a path of a disk: routes of HTTP are no such places."""
-    said = " ".join(texts(entry.model.model_dump(mode="json", by_alias=True)))
-    assert not [place for place in ("/srv/", "/var/", "/tmp/", "/data/", "/home/", "/opt/") if place in said]
+def places_outside(*values: Any) -> list[str]:
+    """The words that begin a path of a disk outside of the data directory; routes of HTTP are no such places."""
+    said = " ".join(text for value in values for text in texts(value))
+    return [place for place in ("/srv/", "/var/", "/tmp/", "/data/", "/home/", "/opt/") if place in said]
 
 
-JOBS = [entry for entry in builtin.load() if isinstance(entry.model, LibraryJob)]
+def test_no_item_of_the_catalog_suggests_a_place_outside_of_the_data_directory() -> None:
+    found = {
+        f"{entry.type}-{entry.slug}": places_outside(entry.model.model_dump(mode="json", by_alias=True))
+        for entry in builtin.load()
+    }
+    assert found and {name: places for name, places in found.items() if places} == {}
 
 
-@pytest.mark.parametrize("entry", JOBS, ids=lambda entry: str(entry.slug))
-def test_a_library_job_runs_where_a_tenant_has_nothing_but_its_data_directory(entry: Any) -> None:
-    assert staging.stage(orjson.dumps(entry.model.job).decode(), files=RULES).name == entry.model.job["name"]
+def test_a_library_job_runs_where_a_tenant_has_nothing_but_its_data_directory() -> None:
+    """So do the examples of components: tests/dsl/test_compile.py."""
+    with cases.every() as case:
+        for entry in builtin.load():
+            if isinstance(entry.model, LibraryJob):
+                with case(entry.slug):
+                    document = orjson.dumps(entry.model.job).decode()
+                    assert staging.stage(document, files=RULES).name == entry.model.job["name"]
 
 
-@pytest.mark.parametrize("component", list(REGISTRY), ids=[f"{one.kind}-{one.name}" for one in REGISTRY])
-def test_the_example_of_a_component_does_too(component: Any) -> None:
-    (loaded,) = documents.load(component.example)
-    compiler.check_job(loaded.data, files=RULES)
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_the_examples_do_too(path: Path) -> None:
-    said = " ".join(text for one in documents.load(path.read_text(encoding="utf-8")) for text in texts(one.data))
-    assert not [place for place in ("/srv/", "/var/", "/tmp/", "/data/", "/home/", "/opt/") if place in said]
+def test_the_examples_do_too() -> None:
+    found = {
+        path.name: places_outside(*(one.data for one in documents.load(path.read_text(encoding="utf-8"))))
+        for path in sorted((Path(__file__).parents[2] / "examples").rglob("*.yaml"))
+    }
+    assert found and {name: places for name, places in found.items() if places} == {}

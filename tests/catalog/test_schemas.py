@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import errors
-from core.catalog import builtin, items, schemas
+from core.catalog import builtin, schemas
 from core.documents import load
 from core.dsl.component import REGISTRY
 from core.dsl.language import compile as compiler
 from core.model import catalog
 from core.model.deployment_document import DeploymentDocument
 from core.model.trigger import Definition
+from tests import cases
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KINDS = ("a text", "a map", "a list", "a number", "a whole number", "true or false")
@@ -44,41 +44,41 @@ def faults(kind: str, data: Any) -> list[str]:
     return [f"{fault.json_path}: {fault.message}" for fault in validator(kind).iter_errors(data)]
 
 
-@pytest.mark.parametrize("kind", schemas.KINDS)
-def test_a_schema_is_valid_and_tells_what_its_keys_mean(kind: str) -> None:
-    schema = schemas.schema(kind)
-    jsonschema.Draft202012Validator.check_schema(schema)
-    assert schema["$schema"].endswith("2020-12/schema")
-    if kind not in ("manifest", "settings"):  # they say what they are by schema_version, and by their place
-        assert schema["properties"]["kind"]["const"] == kind
-    assert schema.get("additionalProperties") is False
+def test_a_schema_is_valid_and_tells_what_its_keys_mean() -> None:
+    with cases.every() as case:
+        for kind in schemas.KINDS:
+            schema = schemas.schema(kind)
+            with case(kind):
+                jsonschema.Draft202012Validator.check_schema(schema)
+                assert schema["$schema"].endswith("2020-12/schema")
+                if kind not in ("manifest", "settings"):  # they say what they are by schema_version, and by their place
+                    assert schema["properties"]["kind"]["const"] == kind
+                assert schema.get("additionalProperties") is False
 
 
 JOBS = {f"{cls.kind}.{cls.name}": load(cls.example)[0].data for cls in REGISTRY}
 
 
-@pytest.mark.parametrize("name", sorted(JOBS))
-def test_the_job_schema_accepts_the_example_of_every_component(name: str) -> None:
-    assert not faults("job", JOBS[name])
+def test_the_schemas_accept_every_example() -> None:
+    """That of each component is judged with the rest of it: tests/dsl/test_compile.py."""
+    with cases.every() as case:
+        for path in sorted((*EXAMPLES.glob("*.yaml"), *EXAMPLES.glob("*.json"))):
+            with case(path.name):
+                documents = load(path.read_text(encoding="utf-8"), origin=path.name)
+                assert documents
+                for document in documents:
+                    kind = "trigger" if "target_job_name" in document.data else document.kind
+                    if kind in schemas.KINDS:
+                        assert faults(kind, document.data) == []
 
 
-@pytest.mark.parametrize(
-    "path", sorted((*EXAMPLES.glob("*.yaml"), *EXAMPLES.glob("*.json"))), ids=lambda path: path.name
-)
-def test_the_schemas_accept_every_example(path: Path) -> None:
-    documents = load(path.read_text(encoding="utf-8"), origin=path.name)
-    assert documents
-    for document in documents:
-        kind = "trigger" if "target_job_name" in document.data else document.kind
-        if kind in schemas.KINDS:
-            assert not faults(kind, document.data)
-
-
-@pytest.mark.parametrize("entry", builtin.load(), ids=lambda entry: f"{entry.type.value}.{entry.slug}")
-def test_the_schemas_accept_every_built_in_document(entry: items.Entry) -> None:
-    model = entry.model
-    data = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    assert not faults(model.kind, {"kind": model.kind, **data})
+def test_the_schemas_accept_every_built_in_document() -> None:
+    with cases.every() as case:
+        for entry in builtin.load():
+            model = entry.model
+            with case(entry.type, entry.slug):
+                data = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
+                assert faults(model.kind, {"kind": model.kind, **data}) == []
 
 
 def test_a_placeholder_may_stand_for_any_value_of_a_job() -> None:
@@ -171,12 +171,14 @@ def test_what_the_job_schema_accepts_the_compiler_refuses_for_its_meaning_only(d
     refused_for_its_meaning_only(data.draw(mutated(JOBS[data.draw(st.sampled_from(sorted(JOBS)))])))
 
 
-@pytest.mark.parametrize("name", sorted(JOBS))
-def test_a_key_that_the_schema_lets_be_left_out_is_missing_by_a_rule_alone(name: str) -> None:
-    for place in places(JOBS[name]):
-        job = copy.deepcopy(JOBS[name])
-        del at(job, place[:-1])[place[-1]]
-        refused_for_its_meaning_only(job)
+def test_a_key_that_the_schema_lets_be_left_out_is_missing_by_a_rule_alone() -> None:
+    with cases.every() as case:
+        for name, example in JOBS.items():
+            for place in places(example):
+                job = copy.deepcopy(example)
+                del at(job, place[:-1])[place[-1]]
+                with case(name, place):
+                    refused_for_its_meaning_only(job)
 
 
 @settings(max_examples=300, deadline=None)

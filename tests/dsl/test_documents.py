@@ -23,6 +23,7 @@ from core.dsl.language.compile import check_job, compile_job
 from core.dsl.reference import schemas
 from core.errors import InvalidDocument, JobFailed
 from core.worker.executor import Executor
+from tests import cases
 from tests.dsl.rig import Worker
 from tests.dsl.stub import Stub, through
 from tests.filepolicies import only
@@ -32,33 +33,34 @@ KEYS = {
     "title", "job", "context", "files", "variables", "allow-exec", "message", "time", "given", "expect", "warns",
     "refused", "sent", "printed", "written", "refuses", "aborts", "fails",
 }  # fmt: skip
-DOCUMENTS = [
-    pytest.param(document.data, id=f"{path.stem}: {document.data['title']}")
-    for path in sorted(FOLDER.glob("*.yaml"))
-    for document in load(path.read_text(encoding="utf-8"))
-]
+DOCUMENTS = {path.stem: load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yaml"))}
+SCHEMA = jsonschema.Draft202012Validator(schemas.job_schema())  # what an editor checks against
 
 
 def test_there_are_documents_for_every_component() -> None:
     used: set[tuple[str, str]] = set()
-    for case in DOCUMENTS:
-        job = case.values[0]["job"]
+    jobs = [document.data["job"] for documents in DOCUMENTS.values() for document in documents]
+    for job in jobs:
         parts = [("input", job["input"]), ("output", job.get("output", {}))]
         parts += [("action", action) for action in job.get("actions", [])]
         used.update((kind, name) for kind, part in parts for name in ([part] if isinstance(part, str) else part))
     assert {(component.kind, component.name) for component in REGISTRY} <= used
-    assert len(DOCUMENTS) >= 40
+    assert len(jobs) >= 40
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("case", DOCUMENTS)
-async def test_a_document_does_what_it_says(case: dict[str, Any], worker: Worker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", DOCUMENTS)
+async def test_a_document_does_what_it_says(file: str, tmp_path: Path) -> None:
+    with cases.every() as each:
+        for number, document in enumerate(DOCUMENTS[file]):
+            place = tmp_path / str(number)
+            with each(document.data["title"]):
+                await _does_what_it_says(document.data, Worker(place / "state"), place / "data")
+
+
+async def _does_what_it_says(case: dict[str, Any], worker: Worker, data: Path) -> None:
     assert case.keys() <= KEYS
-    data = tmp_path / "data"
-    data.mkdir()
-    for name, text in case.get("files", {}).items():
-        (data / name).parent.mkdir(parents=True, exist_ok=True)
-        (data / name).write_text(text)
+    _write(case.get("files", {}), data)
     worker.variables.update(case.get("variables", {}))
     worker.limits = Limits(allow_exec=case.get("allow-exec", False), files=only(data))
     if "refuses" in case:
@@ -68,7 +70,7 @@ async def test_a_document_does_what_it_says(case: dict[str, Any], worker: Worker
         assert case["refuses"] in told
         return
     staged = _staged(case, data)
-    assert jsonschema.Draft202012Validator(schemas.job_schema()).is_valid(staged)  # what an editor checks against
+    assert SCHEMA.is_valid(staged)
     check_job(staged)
     if "given" in case:
         _through_the_actions(case, staged)
@@ -76,6 +78,13 @@ async def test_a_document_does_what_it_says(case: dict[str, Any], worker: Worker
         await _whole(case, staged, worker, data)
     else:
         compile_job(staged, worker.env())
+
+
+def _write(files: dict[str, str], data: Path) -> None:
+    data.mkdir(parents=True)
+    for name, text in files.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text(text)
 
 
 def _staged(case: dict[str, Any], data: Path) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Every HTTP route, called by everybody: nobody, bad credentials, users, another tenant's admin, an admin.
+"""Every HTTP route, called by nobody, a user, an admin and another tenant's admin, and a sample of them by all others.
 
 The rows are the routes of the application itself, so that a new one is a row; one that is no operation has to be named
-here, or a test fails.
+here, or a test fails. The sample has one row for each role, effect and kind of route; what each operation allows, tests
+of the engine say of all of them (tests/operations/test_rights.py).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from core.model.operation import Effect, Operation
 from core.model.principal import Caller, Role
 from core.operations import REGISTRY
 from mcp_server.http import admission, app, auth, routes, sessions, streams
-from tests import sources
+from tests import cases, sources
 from tests.attacks import rig
 from tests.engines import ADMIN, deploy
 from tests.furnished import CANARY, NAMES, arguments_of, furnish, naming, other, settled
@@ -117,6 +118,25 @@ ROWS = rows()
 CALLS = [row for row in ROWS if row.operation is not None]
 
 
+def _sample() -> list[Row]:
+    """One row for each role, effect and kind of route, of those that name what a tenant owns.
+
+    That every operation is judged by these rules is tried without a door: tests/operations/test_rights.py.
+    """
+    found: dict[Any, Row] = {}
+    for row in CALLS:
+        assert row.operation is not None
+        kind = row.path if row.path in PICTURES else (row.method, row.path == BY_NAME, "{" in row.path)
+        if row.operation.name not in MAKES | OWN | SHARED:
+            found.setdefault((kind, row.operation.role, row.operation.effect, row.operation.platform), row)
+    return list(found.values())
+
+
+SAMPLE = _sample()
+EACH_ROUTE = [row for row in CALLS if row.path != BY_NAME or row in SAMPLE]
+"""Every route of an operation; of the one that takes operations by their names, the sample."""
+
+
 def test_every_route_is_an_operation_or_is_named_here() -> None:
     known = OPEN | CONSOLE | ELSEWHERE | {("GET", path) for path in STREAMS}
     assert {(row.method, row.path) for row in ROWS if row.operation is None} == known
@@ -196,8 +216,8 @@ class Scene:
         return await self.client.request(**request, headers={**headers, **(_bearer(token) if token else {})})
 
 
-def _told(answer: httpx.Response, given: dict[str, Any]) -> tuple[int, str]:
-    """What an answer says, without the names that were asked for."""
+def _settled(answer: httpx.Response, given: dict[str, Any]) -> tuple[int, str]:
+    """The status and the text of an answer, without the names that were asked for."""
     text = settled(answer.text)
     for key, value in given.items():
         if key in naming():
@@ -205,74 +225,99 @@ def _told(answer: httpx.Response, given: dict[str, Any]) -> tuple[int, str]:
     return answer.status_code, text
 
 
-CLOSED = [row for row in ROWS if (row.method, row.path) not in OPEN | CONSOLE]
+CLOSED = [row for row in ROWS if (row.method, row.path) not in OPEN | CONSOLE and row.path != BY_NAME]
 
 
-@pytest.mark.parametrize("row", CLOSED, ids=lambda row: row.id)
-async def test_without_a_credential_that_counts_every_route_says_the_same(row: Row, scene: Scene) -> None:
-    method = "POST" if row.method == "*" else row.method
-    request = {"method": method, "url": re.sub(r"{\w+}", "x", row.path)}
-    with anyio.fail_after(20):
-        answers = [await scene.send(who, request) for who in WITHOUT]
-    assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.content for answer in answers}) == 1
-    assert len({tuple(sorted(set(answer.headers) - {"date"})) for answer in answers}) == 1
+async def test_without_a_credential_no_route_answers(scene: Scene) -> None:
+    with anyio.fail_after(120), cases.every() as case:
+        for row in CLOSED + [row for row in SAMPLE if row.path == BY_NAME]:
+            with case(row.id):
+                assert (await scene.send("none", _unbound(row))).status_code == 401
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if (row.method, row.path) in OPEN], ids=lambda row: row.id)
-async def test_what_is_open_shows_the_same_to_everybody(row: Row, scene: Scene) -> None:
-    with anyio.fail_after(20):
-        answers = [await scene.send(who, {"method": row.method, "url": row.path}) for who in (*WITHOUT, *WITH)]
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.content for answer in answers}) == 1
-    assert CANARY not in answers[0].text
+async def test_every_credential_that_does_not_count_is_answered_alike(scene: Scene) -> None:
+    samples = {(row.method, row.path) for row in SAMPLE}
+    kinds = [row for row in CLOSED if row.operation is None or (row.method, row.path) in samples]
+    with anyio.fail_after(120), cases.every() as case:
+        for row in kinds + [row for row in SAMPLE if row.path == BY_NAME]:
+            with case(row.id):
+                answers = [await scene.send(who, _unbound(row)) for who in WITHOUT]
+                assert {answer.status_code for answer in answers} == {401}
+                assert len({answer.content for answer in answers}) == 1
+                assert len({tuple(sorted(set(answer.headers) - {"date"})) for answer in answers}) == 1
 
 
-@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
-async def test_each_role_of_the_tenant_may_do_what_its_operation_says(row: Row, scene: Scene) -> None:
+def _unbound(row: Row) -> dict[str, Any]:
+    """A request of a route that names nothing."""
+    return {"method": "POST" if row.method == "*" else row.method, "url": re.sub(r"{\w+}", "x", row.path)}
+
+
+async def test_what_is_open_shows_the_same_to_everybody(scene: Scene) -> None:
+    with anyio.fail_after(60), cases.every() as case:
+        for method, path in sorted(OPEN):
+            with case(method, path):
+                answers = [await scene.send(who, {"method": method, "url": path}) for who in (*WITHOUT, *WITH)]
+                assert {answer.status_code for answer in answers} == {200}
+                assert len({answer.content for answer in answers}) == 1
+                assert CANARY not in answers[0].text
+
+
+async def test_each_role_of_the_tenant_may_do_what_its_operation_says(scene: Scene) -> None:
     """Reads are done; what would change something is sent with an argument too many, which is found only later."""
-    operation = row.operation
-    assert operation is not None
-    reads = operation.effect is Effect.READ
-    request = _request(row) if reads else _request(row, no_such_argument="x")
-    with anyio.fail_after(20):
-        admin, user, second = [await scene.send(who, request) for who in ("admin", "user", "second")]
-    assert admin.status_code == (403 if operation.platform else 200 if reads else 422), admin.text
-    if operation.role in (Role.OPERATOR, Role.ADMIN):
-        assert (user.status_code, user.json()["code"]) == (403, "forbidden")
-        assert user.text.replace("bob", "cid") == second.text
-        assert operation.platform == (admin.status_code == 403)
-        assert CANARY not in user.text
-    else:
-        assert user.status_code == second.status_code == admin.status_code
+    with anyio.fail_after(120), cases.every() as case:
+        for row in EACH_ROUTE:
+            operation = row.operation
+            assert operation is not None
+            reads = operation.effect is Effect.READ
+            request = _request(row) if reads else _request(row, no_such_argument="x")
+            with case(row.id):
+                admin, user = [await scene.send(who, request) for who in ("admin", "user")]
+                assert admin.status_code == (403 if operation.platform else 200 if reads else 422), admin.text
+                if operation.role in (Role.OPERATOR, Role.ADMIN):
+                    assert (user.status_code, user.json()["code"]) == (403, "forbidden")
+                    assert operation.platform == (admin.status_code == 403)
+                    assert CANARY not in user.text
+                else:
+                    assert user.status_code == admin.status_code
+                if row in SAMPLE:
+                    second = await scene.send("second", request)
+                    assert second.status_code == user.status_code
+                    assert user.status_code != 403 or user.text.replace("bob", "cid") == second.text
 
 
-@pytest.mark.parametrize("row", [r for r in CALLS if r.operation.name not in MAKES | OWN], ids=lambda row: row.id)
-async def test_to_another_tenant_there_is_nothing(row: Row, scene: Scene) -> None:
-    assert row.operation is not None
-    http = f"{row.method} {row.path}" if row.path != BY_NAME else None
-    told = []
-    with anyio.fail_after(20):
-        for real in (True, False):
-            answer = await scene.send("other", _request(row, real=real))
-            told.append(_told(answer, arguments_of(row.operation, real=real, http=http)))
-    assert CANARY not in told[0][1]
-    assert (told[0] == told[1]) is (row.operation.name not in SHARED)
+async def test_to_another_tenant_there_is_nothing(scene: Scene) -> None:
+    with anyio.fail_after(60), cases.every() as case:
+        for row in SAMPLE + [row for row in EACH_ROUTE if row.operation and row.operation.name in SHARED]:
+            operation = row.operation
+            assert operation is not None
+            http = f"{row.method} {row.path}" if row.path != BY_NAME else None
+            found = []
+            with case(row.id):
+                for real in (True, False):
+                    answer = await scene.send("other", _request(row, real=real))
+                    found.append(_settled(answer, arguments_of(operation, real=real, http=http)))
+                assert CANARY not in found[0][1]
+                assert (found[0] == found[1]) is (operation.name not in SHARED)
 
 
-@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
-async def test_asking_for_the_tenant_by_its_name_is_no_way_in(row: Row, scene: Scene) -> None:
-    request = _request(row)
-    with anyio.fail_after(20):
-        answers = [await scene.send("other", request, **{routes.TENANT_HEADER: t}) for t in ("tenant-a", "tenant-x")]
-    assert {answer.status_code for answer in answers} == {404}
-    assert answers[0].text.replace("tenant-a", "tenant-x") == answers[1].text
-    if row.path not in PICTURES:
-        assert row.operation is not None
-        mine = await scene.server.engine.call("audit_list", {"limit": 1}, replace(ADMIN, tenant="tenant-b"))
-        told = {key: mine["items"][0][key] for key in ("username", "operation", "decision", "target")}
-        wanted = {"username": "eve", "operation": row.operation.name, "decision": "not_found"}
-        assert told == wanted | {"target": "tenant tenant-x"}
+async def test_asking_for_the_tenant_by_its_name_is_no_way_in(scene: Scene) -> None:
+    """Of every route: to an admin of another tenant it is like a tenant that there is not."""
+    stranger = replace(ADMIN, tenant="tenant-b")
+    with anyio.fail_after(120), cases.every() as case:
+        for row in EACH_ROUTE:
+            request = _request(row)
+            with case(row.id):
+                theirs = await scene.send("other", request, **{routes.TENANT_HEADER: "tenant-a"})
+                assert theirs.status_code == 404
+                if row in SAMPLE:
+                    nobodys = await scene.send("other", request, **{routes.TENANT_HEADER: "tenant-x"})
+                    assert theirs.text.replace("tenant-a", "tenant-x") == nobodys.text
+                    if row.path not in PICTURES:
+                        assert row.operation is not None
+                        (denial,) = (await scene.server.engine.call("audit_list", {"limit": 1}, stranger))["items"]
+                        wanted = ("eve", row.operation.name, "not_found", "tenant tenant-x")
+                        recorded = ("username", "operation", "decision", "target")
+                        assert tuple(denial[key] for key in recorded) == wanted
 
 
 def test_a_route_that_stands_for_no_operation_does_not_start() -> None:

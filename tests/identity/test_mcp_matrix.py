@@ -1,4 +1,4 @@
-"""Every MCP method, tool, resource, prompt, completion and task, asked for by those who may see it and by others.
+"""Every MCP method, resource, prompt, completion and task, and a sample of the tools: by those who may and by others.
 
 The rows are the handlers of the server, the tools of its list and the tables of its resources and completions: a new
 one without arguments here fails a test.
@@ -6,6 +6,7 @@ one without arguments here fails a test.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,11 +17,13 @@ import httpx
 import orjson
 import pytest
 
+from core.model.operation import Operation
 from core.model.principal import Caller
 from core.model.trigger import TOOL_PREFIX
 from core.operations import REGISTRY
 from mcp_server import completion, prompts, resources, server
 from mcp_server.session import EngineSession, Options
+from tests import cases
 from tests.attacks import rig
 from tests.engines import ADMIN
 from tests.furnished import CANARY, NAMES, arguments_of, furnish, other, settled
@@ -87,12 +90,23 @@ def _completions(real: bool) -> list[Params]:
     return found
 
 
+def _sample() -> list[Operation]:
+    """One tool for each role, effect and toolset, of those that name what a tenant owns.
+
+    That every operation is judged by these rules is tried without a door: tests/operations/test_rights.py.
+    """
+    found: dict[Any, Operation] = {}
+    for op in REGISTRY:
+        if op.tool and op.name not in MAKES | SHARED:
+            found.setdefault((op.role, op.effect, op.toolset), op)
+    return list(found.values())
+
+
+SAMPLE = _sample()
+
+
 def _tools(real: bool) -> list[Params]:
-    calls = [
-        {"name": op.name, "arguments": arguments_of(op, real=real)}
-        for op in REGISTRY
-        if op.tool and op.name not in MAKES | SHARED
-    ]
+    calls = [{"name": op.name, "arguments": arguments_of(op, real=real)} for op in SAMPLE]
     own = {"name": TOOL_PREFIX + _names(real)["triggers slug"], "arguments": {"env": "x"}}
     return [*calls, own, {"name": "mcp_server_metrics", "arguments": {}}]
 
@@ -183,54 +197,64 @@ def _differences(one: Any, two: Any) -> Iterator[tuple[str, str]]:
             yield one.removeprefix(TOOL_PREFIX), two.removeprefix(TOOL_PREFIX)
 
 
-@pytest.mark.parametrize(("method", "era"), CELLS)
-async def test_without_a_credential_that_counts_nothing_is_answered(method: str, era: str, scene: Scene) -> None:
-    params = (METHODS[method](True) or [{}])[0]
-    answers = []
-    for headers in ({}, {"authorization": "Bearer sluice_" + "0" * 64}, {"authorization": "Basic YTpi"}):
-        scene.server.forgive()
-        peer = Peer(scene.client, era, dict(headers))
-        answers.append(await scene.client.post("/mcp", **peer.request(method, params)))
-    assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.content for answer in answers}) == 1
+async def test_without_a_credential_that_counts_nothing_is_answered(scene: Scene) -> None:
+    with anyio.fail_after(60), cases.every() as case:
+        for method, era in CELLS:
+            params = (METHODS[method](True) or [{}])[0]
+            answers = []
+            with case(method, era):
+                for headers in ({}, {"authorization": "Bearer sluice_" + "0" * 64}, {"authorization": "Basic YTpi"}):
+                    scene.server.forgive()
+                    peer = Peer(scene.client, era, dict(headers))
+                    answers.append(await scene.client.post("/mcp", **peer.request(method, params)))
+                assert {answer.status_code for answer in answers} == {401}
+                assert len({answer.content for answer in answers}) == 1
 
 
-@pytest.mark.parametrize(("method", "era"), [cell for cell in CELLS if cell[0] not in SAME_FOR_ALL])
-async def test_to_another_tenant_there_is_nothing(method: str, era: str, scene: Scene) -> None:
+@pytest.mark.parametrize("era", ERAS)
+async def test_to_another_tenant_there_is_nothing(era: str, scene: Scene) -> None:
     async with scene.peer("other", era) as peer:
-        for theirs, nobodys in zip(METHODS[method](True), METHODS[method](False), strict=True):
-            told = await _both(peer, method, theirs, nobodys)
-            if theirs.get("name") != "mcp_server_metrics":  # which counts these very calls; it has a test below
-                assert told[0] == told[1], theirs
-            assert CANARY not in told[0][1]
+        with cases.every() as case:
+            for method in (method for method, of in CELLS if of == era and method not in SAME_FOR_ALL):
+                for theirs, nobodys in zip(METHODS[method](True), METHODS[method](False), strict=True):
+                    with case(method, theirs):
+                        answers = await _both(peer, method, theirs, nobodys)
+                        if theirs.get("name") != "mcp_server_metrics":  # which counts these calls; it has a test below
+                            assert answers[0] == answers[1]
+                        assert CANARY not in answers[0][1]
 
 
-@pytest.mark.parametrize(("method", "era"), [cell for cell in CELLS if cell[0] in SAME_FOR_ALL])
-async def test_what_the_program_is_shows_the_same_to_everybody(method: str, era: str, scene: Scene) -> None:
-    told = []
+@pytest.mark.parametrize("era", ERAS)
+async def test_what_the_program_is_shows_the_same_to_everybody(era: str, scene: Scene) -> None:
+    methods = [method for method, of in CELLS if of == era and method in SAME_FOR_ALL]
+    answers: dict[str, list[Any]] = {method: [] for method in methods}
     for who in ("admin", "user", "second", "other"):
         async with scene.peer(who, era) as peer:
-            told.append(await peer.ask(method, METHODS[method](True)[0]))
-    assert told[0][0] == 200 and all(one == told[0] for one in told)
+            for method in methods:
+                answers[method].append(await peer.ask(method, METHODS[method](True)[0]))
+    with cases.every() as case:
+        for method, (first, *others) in answers.items():
+            with case(method):
+                assert first[0] == 200 and others == [first] * 3
 
 
-@pytest.mark.parametrize("method", ["resources/read", "prompts/get", "tools/call", "completion/complete"])
 @pytest.mark.parametrize("era", ERAS)
-async def test_in_the_tenant_itself_it_is_there(method: str, era: str, scene: Scene) -> None:
+async def test_in_the_tenant_itself_it_is_there(era: str, scene: Scene) -> None:
     """Without this the tests above could pass with names that nobody has."""
     reads = {op.name for op in REGISTRY if op.effect == "read"}
+    found: dict[str, str] = {}
     async with scene.peer("admin", era) as peer:
-        answers = [
-            (params, await peer.ask(method, params))
-            for params in METHODS[method](True)
-            if method != "tools/call" or params["name"] in reads
-        ]
-    assert answers
-    for params, (status, message) in answers:
-        assert status == 200 and "result" in message, (params, message)
-        assert not message["result"].get("isError"), (params, message)
-    if method != "prompts/get":
-        assert any(name in str(answers) for name in NAMES.values())
+        with cases.every() as case:
+            for method in ("resources/read", "prompts/get", "tools/call", "completion/complete"):
+                for params in METHODS[method](True):
+                    if method != "tools/call" or params["name"] in reads:
+                        with case(method, params):
+                            status, message = await peer.ask(method, params)
+                            assert status == 200 and "result" in message, message
+                            assert not message["result"].get("isError"), message
+                            found[method] = found.get(method, "") + str(message)
+    named = {method for method, text in found.items() if any(name in text for name in NAMES.values())}
+    assert named >= {"resources/read", "tools/call", "completion/complete"}
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -242,10 +266,12 @@ async def test_a_user_sees_and_runs_no_tool_of_an_admin(era: str, scene: Scene) 
             for peer in (admin, user)
         ]
         assert for_admins <= listed[0] and not for_admins & listed[1]
-        for params in _tools(True):
-            if params["name"] in for_admins:
-                _, message = await user.ask("tools/call", params)
-                assert message["result"]["structuredContent"]["error"]["code"] == "forbidden", params
+        with cases.every() as case:
+            for params in _tools(True):
+                if params["name"] in for_admins:
+                    with case(params):
+                        _, message = await user.ask("tools/call", params)
+                        assert message["result"]["structuredContent"]["error"]["code"] == "forbidden"
 
 
 @pytest.mark.parametrize("who", ["user", "second"])
@@ -308,11 +334,12 @@ async def test_who_follows_a_thing_of_another_tenant_hears_nothing(scene: Scene)
     assert theirs not in told and "list_changed" not in told
 
 
-@pytest.mark.parametrize("tenant", ["tenant-a", "tenant-x"])
-@pytest.mark.parametrize("era", ERAS)
-async def test_asking_for_the_tenant_by_its_name_is_no_way_in(tenant: str, era: str, scene: Scene) -> None:
-    headers = {"authorization": f"Bearer {scene.server.tokens['other']}", "x-sluice-tenant": tenant}
-    peer = Peer(scene.client, era, headers)
-    answer = await scene.client.post("/mcp", **peer.request("tools/list", {}))
-    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-    assert answer.text.count(tenant) == 1 and "tenant-b" in answer.json()["hint"]
+async def test_asking_for_the_tenant_by_its_name_is_no_way_in(scene: Scene) -> None:
+    with anyio.fail_after(20), cases.every() as case:
+        for tenant, era in itertools.product(("tenant-a", "tenant-x"), ERAS):
+            headers = {"authorization": f"Bearer {scene.server.tokens['other']}", "x-sluice-tenant": tenant}
+            peer = Peer(scene.client, era, headers)
+            with case(tenant, era):
+                answer = await scene.client.post("/mcp", **peer.request("tools/list", {}))
+                assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+                assert answer.text.count(tenant) == 1 and "tenant-b" in answer.json()["hint"]

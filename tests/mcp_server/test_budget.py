@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-import jsonschema
+import jsonschema_rs
 import orjson
-import pytest
 
 from core.model.principal import Caller, Principal, Role
 from core.operations import REGISTRY
 from mcp_server import tools
 from mcp_server.door import LOCAL
 from mcp_server.session import Options
+from tests import cases
 from tests.mcp_server import fake
 
 OPERATIONS = {operation.name: operation for operation in (*REGISTRY, *LOCAL)}
@@ -46,18 +46,18 @@ def test_a_read_only_session_with_the_default_toolsets_can_find_causes() -> None
     assert names >= {"explain", "job_get", "job_log", "audit_list", "plan_list", "deployment_history"}
 
 
-ALL = listed(allow_write=True, toolsets=("all",))
-
-
-@pytest.mark.parametrize("tool", ALL, ids=[tool["name"] for tool in ALL])
-def test_every_tool_is_well_formed(tool: tools.Tool) -> None:
-    assert re.fullmatch(r"[a-z][a-z0-9_]*", tool["name"])
-    assert len(tool["name"]) <= tools.NAME_MAX
-    assert 20 <= len(tool["description"].encode()) <= tools.DESCRIPTION_BYTES
-    assert not tool["description"].endswith("…"), "the description is too long and was cut"
-    for schema in (tool["inputSchema"], tool.get("outputSchema", {"type": "object"})):
-        assert schema["type"] == "object"
-        jsonschema.Draft202012Validator.check_schema(schema)
-    assert set(tool["annotations"]) == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
-    for name, parameter in tool["inputSchema"].get("properties", {}).items():
-        assert "title" not in parameter, f"{name} repeats its name as a title"
+def test_every_tool_is_well_formed() -> None:
+    hints = {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+    with cases.every() as case:
+        for tool in listed(allow_write=True, toolsets=("all",)):
+            with case(tool["name"]):
+                assert re.fullmatch(r"[a-z][a-z0-9_]*", tool["name"])
+                assert len(tool["name"]) <= tools.NAME_MAX
+                assert 20 <= len(tool["description"].encode()) <= tools.DESCRIPTION_BYTES
+                assert not tool["description"].endswith("…"), "the description is too long and was cut"
+                for schema in (tool["inputSchema"], tool.get("outputSchema", {"type": "object"})):
+                    assert schema["type"] == "object"
+                    jsonschema_rs.meta.validate(schema)
+                assert set(tool["annotations"]) == hints
+                for name, parameter in tool["inputSchema"].get("properties", {}).items():
+                    assert "title" not in parameter, f"{name} repeats its name as a title"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import anyio
@@ -15,6 +16,7 @@ from core.model.principal import Caller, Principal, Role, Surface
 from core.operations import REGISTRY
 from mcp_server import remote, session
 from mcp_server.http import problems
+from tests import cases
 
 pytestmark = pytest.mark.anyio
 CALLER = Caller(Principal("ada", Role.ADMIN), surface=Surface.CLI)
@@ -27,15 +29,15 @@ def every_error() -> list[type[errors.SluiceError]]:
     return sorted(errors.BY_CODE.values(), key=lambda cls: cls.code)
 
 
-@pytest.mark.parametrize("operation", [op.name for op in REGISTRY])
-def test_of_every_operation_and_error_only_a_lost_write_that_nothing_settles_is_open(operation: str) -> None:
-    for cls in every_error():
-        for lost in ("", "The engine went away."):
-            error = cls("why", hint="look")
-            told = session.Sent(REGISTRY, operation, {}, lost).outcome_of(error)
-            open_ = bool(lost) and cls in NOT_NOW and REGISTRY[operation].effect is not Effect.READ
-            assert (told.code == "unconfirmed") is (open_ or cls is errors.Unconfirmed), (operation, cls)
-            assert told is error or "may or may not have been recorded" in told.message
+def test_of_every_operation_and_error_only_a_lost_write_that_nothing_settles_is_open() -> None:
+    with cases.every() as case:
+        for operation, cls, lost in itertools.product(REGISTRY, every_error(), ("", "The engine went away.")):
+            with case(operation.name, cls.code, lost):
+                error = cls("why", hint="look")
+                outcome = session.Sent(REGISTRY, operation.name, {}, lost).outcome_of(error)
+                open_ = bool(lost) and cls in NOT_NOW and operation.effect is not Effect.READ
+                assert (outcome.code == "unconfirmed") is (open_ or cls is errors.Unconfirmed)
+                assert outcome is error or "may or may not have been recorded" in outcome.message
 
 
 def test_the_hint_says_what_makes_a_repeat_safe() -> None:

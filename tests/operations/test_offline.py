@@ -20,6 +20,7 @@ from core.fleet import child
 from core.model.operation import Effect, Operation, Params
 from core.operations import REGISTRY
 from core.settings import Settings
+from tests import cases
 from tests.engines import ADMIN, engine_on
 from tests.furnished import arguments_of, furnish
 
@@ -69,21 +70,23 @@ def state(home: Path) -> dict[str, list[Any]]:
         connection.close()
 
 
-@pytest.mark.parametrize("operation", EVERY, ids=lambda op: op.name)
-async def test_nothing_starts_runs_or_moves(home: Path, offline: Engine, operation: Operation) -> None:
-    before, tasks = state(home), asyncio.all_tasks()
-    refused: str | None = None
-    with anyio.fail_after(10):
-        try:
-            await offline.call(operation.name, arguments_of(operation, real=True), ADMIN)
-        except errors.NoEngine as error:
-            refused = error.hint
-        except errors.SluiceError as error:
-            assert not isinstance(error, errors.Internal), error
-    assert state(home) == before
-    assert asyncio.all_tasks() <= tasks, "nothing goes on in the background"
-    assert (refused is not None) is operation.needs_engine
-    assert not refused or refused == f"Start one: sluice serve --home {home}"
+async def test_nothing_starts_runs_or_moves(home: Path, offline: Engine) -> None:
+    tasks = asyncio.all_tasks()
+    with anyio.fail_after(120), cases.every() as case:
+        for operation in EVERY:
+            before = state(home)
+            refused: str | None = None
+            with case(operation.name):
+                try:
+                    await offline.call(operation.name, arguments_of(operation, real=True), ADMIN)
+                except errors.NoEngine as error:
+                    refused = error.hint
+                except errors.SluiceError as error:
+                    assert not isinstance(error, errors.Internal), error
+                assert state(home) == before
+                assert asyncio.all_tasks() <= tasks, "nothing goes on in the background"
+                assert (refused is not None) is operation.needs_engine
+                assert not refused or refused == f"Start one: sluice serve --home {home}"
 
 
 def test_a_write_that_says_nothing_about_it_needs_an_engine() -> None:
