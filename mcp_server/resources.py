@@ -160,12 +160,12 @@ def changed(topic: str, data: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def standing(uri: str) -> dict[str, Any] | None:
+async def standing(uri: str) -> dict[str, Any] | None:
     """The contents of a page, which needs no engine, in the same form; None for any other resource.
 
     Raises NotFound for a page that the manual does not have.
     """
-    page = apps.page(uri)
+    page = await apps.page(uri)
     if page is not None:
         return {"resultType": "complete", "contents": [page]}
     return _contents(uri, MARKDOWN, manual.page(uri).text) if uri.startswith(manual.SCHEME) else None
@@ -176,7 +176,7 @@ async def read(session: EngineSession, uri: str, caller: Caller) -> dict[str, An
 
     Raises NotFound for a URI that names nothing this caller may see.
     """
-    page = standing(uri)
+    page = await standing(uri)
     if page is not None:
         return page
     found = _record(uri)

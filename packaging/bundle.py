@@ -1,7 +1,7 @@
 """Make the .mcpb bundle, which MCP clients install by a click: `make bundle`.
 
-It holds the sources and their pyproject.toml; the client's uv makes the environment. The same sources give the same
-bytes.
+It holds the sources, their pyproject.toml and its build backend; the client's uv makes the environment. The same
+sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MANIFEST = Path(__file__).with_name("manifest.json")
 PACKAGES = ("core", "mcp_server")
-FILES = ("pyproject.toml", "README.md", "LICENSE")
+FILES = ("pyproject.toml", "README.md", "LICENSE", "packaging/backend.py", "packaging/console.py")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip knows
 
 

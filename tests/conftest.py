@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -82,6 +83,14 @@ def _homes() -> Iterator[None]:
         os.environ[HOMES] = place
         yield
         del os.environ[HOMES]
+
+
+@pytest.fixture(scope="session")
+def console_files() -> None:
+    """The console, the viewer of the API and the pages of MCP Apps are built; one of all test processes does it."""
+    script = Path(__file__).parents[1] / "packaging" / "console.py"
+    done = subprocess.run([sys.executable, script], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,9 @@
 """MCP Apps: two pages that a host shows beside an answer, the plan as a picture and the form of a trigger.
 
 Each is one self-contained HTML document: script and style are inside, allowed by their hashes, and its policy admits
-no connection and nothing from elsewhere. They are built with the console and of its parts (console/src/apps). Where
-they are not built, none is offered; a host then shows the text of the answer, as one without MCP Apps does, and that
-says the same.
+no connection and nothing from elsewhere. They are built with the console and of its parts (console/src/apps): in a
+checkout, when one is first read (console_build.py). Where they are not built and cannot be, none is offered; a host
+then shows the text of the answer, as one without MCP Apps does, and that says the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from core import errors
+from mcp_server import console_build
 
 EXTENSION = "io.modelcontextprotocol/ui"
 MIME = "text/html;profile=mcp-app"
@@ -29,14 +32,14 @@ PLACE = Path(__file__).parent.parent / "console" / "static" / "apps"  # where th
 _META = {"ui": {"csp": {"connectDomains": [], "resourceDomains": [], "frameDomains": []}, "prefersBorder": True}}
 
 
-def built() -> bool:
-    """Whether the pages are there."""
-    return PLACE.is_dir()
+def available() -> bool:
+    """Whether the pages are there, or are built when one is read."""
+    return PLACE.is_dir() or console_build.possible()
 
 
 def resources() -> list[dict[str, Any]]:
-    """The pages that are there, as resources."""
-    return [_resource(uri, title) for uri, title in _TITLES.items()] if built() else []
+    """The pages that are offered, as resources."""
+    return [_resource(uri, title) for uri, title in _TITLES.items()] if available() else []
 
 
 def _resource(uri: str, title: str) -> dict[str, Any]:
@@ -52,15 +55,21 @@ def _resource(uri: str, title: str) -> dict[str, Any]:
 
 def tool_meta(name: str) -> dict[str, Any] | None:
     """The `_meta` of the tool whose answer has a page."""
-    if name not in TOOLS or not built():
+    if name not in TOOLS or not available():
         return None
     return {"ui": {"resourceUri": TOOLS[name], "visibility": ["model", "app"]}}
 
 
-def page(uri: str) -> dict[str, Any] | None:
-    """The contents of a page in the wire form of a resource; None for any other URI."""
-    if uri not in _TITLES or not built():
+async def page(uri: str) -> dict[str, Any] | None:
+    """The contents of a page in the wire form of a resource; None for any other URI.
+
+    Raises NotFound when the pages were to be built, and that failed.
+    """
+    if uri not in _TITLES or not available():
         return None
+    reason = await console_build.finished()
+    if not PLACE.is_dir():
+        raise errors.NotFound(f"The page is not built. {reason}", hint="Run: make console")
     return {"uri": uri, "mimeType": MIME, "text": html(uri), "_meta": _META}
 
 

@@ -248,7 +248,7 @@ def _announced(file: Path, address: str) -> Iterator[None]:
 
 async def _console(engine: session.EngineSession, local: principal.Caller, address: str) -> str:
     """Where it is; with a link that signs in once, for whoever reads this."""
-    if not console.built():
+    if not console.available():
         return "is not built: make console"
     made = await engine.call("console_link_create", {}, local)
     return f"{address}{made['path']}  (once, for {made['expires_in'] // 60} minutes; another one: sluice console)"

@@ -1,4 +1,5 @@
 """The console and the viewer of the API: static files that the build made (packaging/console.py), alike for everybody.
+In a checkout, the first request for one of them starts the build when they are missing or older than their source.
 
 Whatever is below /console/ and is no file is the one page, which shows what its address says; /api/docs is the other.
 Their policy lets in nothing from elsewhere, no script but their own files, and styles of these and of what carries the
@@ -18,6 +19,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from mcp_server import console_build
 from mcp_server.http import admission, problems, routes
 
 STATIC = Path(__file__).parent.parent / "console" / "static"
@@ -30,16 +32,26 @@ _POLICY = (
 )
 _SAFE = {**problems.SAFE_HEADERS, "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin"}
 PAGE, VIEWER = "index.html", "api.html"
-_MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Sluice</title>
-<h1>The console is not built</h1><p>This is a checkout whose console was left out, or could not be made; the viewer of
-the API is made with it. Make them with <code>make console</code>, and start the server again. Everything else works:
-the HTTP API with <a href="/api/openapi.json">its description</a>, the command line, MCP.</p></html>
+_DOCUMENT = """<!doctype html><html lang="en"><meta charset="utf-8">{more}<title>Sluice</title>
+<h1>{title}</h1><p>{text}</p></html>
 """
+_BUILDING = _DOCUMENT.format(
+    # A refresh by the document itself would stay on a page with a code behind `#`, as links to sign in have.
+    more='<script nonce="__NONCE__">setTimeout(() => location.reload(), 2000)</script>',
+    title="The console is being built",
+    text="This takes about half a minute, once for each state of the source. This page reloads itself.",
+)
+_MISSING = _DOCUMENT.format(
+    more="",
+    title="The console is not built",
+    text="{reason}Build it and the viewer of the API with <code>make console</code>, and restart the server. "
+    'Everything else works: the HTTP API with <a href="/api/openapi.json">its description</a>, the command line, MCP.',
+)
 
 
-def built() -> bool:
-    """Whether there is a console."""
-    return (STATIC / PAGE).is_file()
+def available() -> bool:
+    """Whether there is a console, or the first request for it builds one."""
+    return (STATIC / PAGE).is_file() or console_build.possible()
 
 
 def router(static: Path = STATIC) -> APIRouter:
@@ -47,13 +59,18 @@ def router(static: Path = STATIC) -> APIRouter:
     out = APIRouter(route_class=routes.PlainRoute)
 
     async def file(request: Request) -> Response:
-        name = str(request.path_params["name"])
-        if name.startswith(ASSETS):
-            return _asset(static, name, "gzip" in request.headers.get("accept-encoding", ""))
-        return page(static, PAGE)
+        return await built(request, str(request.path_params["name"]))
 
     async def viewer(request: Request) -> Response:
-        return page(static, VIEWER)
+        return await built(request, VIEWER)
+
+    async def built(request: Request, name: str) -> Response:
+        build = await console_build.begun()
+        if build is not None and build.building:  # nothing is read before it is over
+            return _answer(_BUILDING.encode(), 503, scripts="'nonce-{nonce}'")
+        if name.startswith(ASSETS):
+            return _asset(static, name, "gzip" in request.headers.get("accept-encoding", ""))
+        return page(static, VIEWER if name == VIEWER else PAGE, "" if build is None else build.reason)
 
     async def to_the_page(request: Request) -> Response:
         return RedirectResponse(admission.CONSOLE, 308)
@@ -64,14 +81,20 @@ def router(static: Path = STATIC) -> APIRouter:
     return out
 
 
-def page(static: Path, name: str) -> Response:
-    """A page with a nonce of its own, or how to make it when it was not made."""
+def page(static: Path, name: str, reason: str = "") -> Response:
+    """A page with a nonce of its own, or how to build it where it is missing, with the reason when that failed."""
+    content = _read(static).get(name)
+    if content is None:
+        return _answer(_MISSING.format(reason=f"<pre>{escape(reason)}</pre>" if reason else "").encode(), 404)
+    return _answer(content, 200)
+
+
+def _answer(content: bytes, status: int, scripts: str = "'self'") -> Response:
+    """A document with a nonce of its own, which loads `scripts` alone."""
     nonce = secrets.token_urlsafe(16)
-    headers = {**_SAFE, "content-security-policy": _POLICY.format(nonce=escape(nonce))}
-    made = _read(static).get(name)
-    if made is None:
-        return Response(_MISSING, 404, headers, "text/html")
-    return Response(made.replace(NONCE, nonce.encode()), 200, headers, "text/html")
+    policy = _POLICY.replace("script-src 'self'", f"script-src {scripts}").format(nonce=escape(nonce))
+    headers = {**_SAFE, "content-security-policy": policy}
+    return Response(content.replace(NONCE, nonce.encode()), status, headers, "text/html")
 
 
 def _asset(static: Path, name: str, zipped: bool) -> Response:

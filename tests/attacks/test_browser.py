@@ -155,7 +155,8 @@ async def test_who_guesses_keys_has_to_wait(server: rig.Target) -> None:
     assert set(seen) == {401, 429} and seen[-1] == 429
 
 
-async def test_the_files_are_open_and_let_nothing_in(server: rig.Target, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("console_files")
+async def test_the_files_are_open_and_let_nothing_in(server: rig.Target) -> None:
     async with server.client(None) as client:
         home = await client.get("/")
         assert (home.status_code, home.headers["location"]) == (302, "/console/")

@@ -143,6 +143,7 @@ def test_the_typescript_clients_list_and_call(
     assert seen["resource"] == "application/json"
 
 
+@pytest.mark.usefixtures("console_files")
 @pytest.mark.parametrize("tool", ["deployment_plan", "trigger_get"])
 def test_the_inspector_finds_the_page_of_a_tool(packages: Path, serve: Any, tmp_path: Path, tool: str) -> None:
     asked = ("--protocol-era", "auto", "--method", "tools/call", "--tool-name", tool, "--app-info")

@@ -13,6 +13,11 @@ from tests.console.served import Served, Visitor, serving, visiting
 FAILED = pytest.StashKey[bool]()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _built(console_files: None) -> None:
+    """Every test here needs its files."""
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("console")) as made:

@@ -44,7 +44,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+async def shared(console_files: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     clients = ("host=http://127.0.0.1/callback https://host.example/back", "other=http://127.0.0.1/callback")
     async with signing.scene(tmp_path_factory.mktemp("mcp"), mcp=True, mcp_clients=clients) as made:
         await made.bind("operator", group="ops")

@@ -27,7 +27,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+async def shared(console_files: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with signing.scene(tmp_path_factory.mktemp("signing")) as made:
         yield made
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from core.settings import Settings
-from mcp_server import apps, attach, results, tools
+from mcp_server import apps, attach, results
 from tests import browsers
 from tests.mcp_server import fake
 
+pytestmark = pytest.mark.usefixtures("console_files")
 TRIGGER = {
     "slug": "smoke",
     "display_name": "Smoke",
@@ -130,16 +131,6 @@ def test_a_page_is_one_document_that_admits_nothing_from_elsewhere(uri: str, kib
     assert len(document.encode()) < kib * 1024
 
 
-def test_the_tools_name_pages_that_are_there() -> None:
-    for name in apps.TOOLS:
-        meta = apps.tool_meta(name)
-        assert meta is not None
-        page = apps.page(meta["ui"]["resourceUri"])
-        assert page is not None and page["mimeType"] == "text/html;profile=mcp-app"
-    assert apps.tool_meta("trigger_list") is None
-    assert tools.operation_tool(fake.REGISTRY["deployment_plan"], True)["_meta"]["ui"]["resourceUri"] == apps.PLAN
-
-
 def test_a_plan_is_drawn_with_its_graph_and_can_be_applied(browser: Any, answers: dict[str, Any]) -> None:
     app = App(browser, apps.PLAN)
     app.answer("catalog_get", answers["catalog"])
@@ -237,9 +228,3 @@ def test_the_form_of_a_trigger_runs_it_once_and_shows_faults_where_they_are(
     app.says(".field .fault", "is not JSON")
     assert len(app.calls("trigger_invoke_smoke")) == 3
     assert app.faults == [] and app.requests == [], json.dumps(app.faults)
-
-
-def test_where_the_pages_are_not_built_none_is_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(apps, "PLACE", tmp_path / "apps")
-    assert apps.resources() == [] and apps.page(apps.PLAN) is None
-    assert "_meta" not in tools.operation_tool(fake.REGISTRY["deployment_plan"], True)

@@ -81,6 +81,7 @@ async def test_no_token_and_a_bad_token_get_the_same_answer(service: made.Servic
     assert missing.content == wrong.content
 
 
+@pytest.mark.usefixtures("console_files")
 @pytest.mark.parametrize("path", sorted(admission.OPEN_PATHS))
 async def test_health_the_description_and_the_console_are_open(service: made.Service, path: str) -> None:
     elsewhere = {
