@@ -8,8 +8,8 @@ BIN := $(dir $(shell $(PYTHON) -c 'import sys; print(sys.executable)'))
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## make .venv with everything a developer needs
-	python3 -m venv .venv && .venv/bin/pip install -e '.[dev]'
+setup: ## create .venv with everything a developer needs
+	python3 -m venv .venv && .venv/bin/pip install uv && .venv/bin/uv pip install -e '.[dev,site]'
 
 fmt: ## format the code and sort the imports
 	$(BIN)ruff check --fix-only --quiet . && $(BIN)ruff format .
@@ -55,7 +55,7 @@ console-dev: ## serve the console as it is typed, in front of a running `sluice 
 pictures: ## make the pictures of the console in docs/pictures anew
 	$(BIN)pytest -q -n 0 -m pictures tests/console/test_pictures.py
 
-site: ## make the pages under docs/ a site, which `sluice serve` has at /docs; a broken link or a page without a place fails
+site: ## make the pages under docs/ a site, which `sluice serve` has at /docs; a broken link or a page without a place fails (extra `site`)
 	bash packaging/site/build $(PYTHON)
 
 wheel: ## build the wheel, and try it in a clean environment from another directory

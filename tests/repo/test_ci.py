@@ -1,4 +1,4 @@
-"""What CI is made of: README's own commands, a copy as from a clone, and where pip gets its packages from."""
+"""What CI is made of: README's own commands, a copy as from a clone, and where pip and uv get their packages from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,15 @@ def test_where_pip_gets_packages_from_is_told_and_nothing_else(tmp_path: Path) -
     assert {index, "cert = /b c.pem"} <= set(lines)
     assert not [line for line in lines if line.startswith(("user", "quiet", "compile", "cache-dir"))]
     assert "proxy = http://p.example" in said(sys.executable, CI / "pip-conf", https_proxy="http://p.example")
+
+
+def test_uv_gets_packages_from_where_pip_gets_them(tmp_path: Path) -> None:
+    file = tmp_path / "pip.conf"
+    hosts = "trusted-host = a.example\n    b.example\nproxy = http://p.example\ncert = /a.pem\n"
+    file.write_text(
+        f"[global]\nindex-url = https://files.example/simple\n{hosts}extra-index-url = https://more.example\n"
+    )
+    conf = tomllib.loads(said(sys.executable, CI / "uv-conf", PIP_CONFIG_FILE=str(file)))
+    assert conf["index-url"] == "https://files.example/simple" and conf["extra-index-url"] == ["https://more.example"]
+    assert conf["allow-insecure-host"] == ["a.example", "b.example"] and conf["https-proxy"] == "http://p.example"
+    assert conf["system-certs"] is True and conf["index-strategy"] == "unsafe-best-match"

@@ -19,7 +19,9 @@ from mcp_server.cli import main
 from tests import cases, sources
 from tests.sources import ROOT
 
-INSTALL = "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/sluice demo"
+INSTALL = (
+    "python3 -m venv .venv && .venv/bin/pip install uv && .venv/bin/uv pip install -e '.[dev]' && .venv/bin/sluice demo"
+)
 WRITTEN = (
     "README.md",
     "CONTRIBUTING.md",

@@ -19,6 +19,7 @@ SECONDS = 300.0
 
 
 def build(out: Path, pages: Path = ROOT / "docs") -> subprocess.CompletedProcess[str]:
+    pytest.importorskip("sphinx", reason="the extra `site` is not installed: uv pip install -e '.[site]'")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
     command += ["-c", str(ROOT / "packaging" / "site"), "-d", str(out / "seen"), str(pages), str(out / "site")]
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
