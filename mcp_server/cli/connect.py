@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mcp_server import remote  # it brings an HTTP client, which only remote sessions pay for
 
 DEFAULT_TENANT = "default"
+ADMIN_TOKEN = "admin.token"
+"""The file in the home with the token that the first `sluice serve` creates."""
 QUIET = "error"
 """What a command logs unless a log level is asked for: it tells its result, and whoever serves tells the rest."""
 _SINGULAR = {"file_root": "file_roots", "trusted_proxy": "trusted_proxies"}

@@ -1,13 +1,16 @@
-"""Long work with a progress bar for people, fed by what the engine announces about it."""
+"""Progress of long work, for people at a terminal: a bar fed by the engine's notices, and a line for each step."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp_server.cli import connect
+
+if TYPE_CHECKING:
+    from rich import console
 
 
 @contextmanager
@@ -39,3 +42,19 @@ def bar(engine: connect.Client, id: str, title: str, *, quiet: bool = False) -> 
             yield
         finally:
             forget()
+
+
+@contextmanager
+def line(out: console.Console, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """While the body runs, the last line on `out` shows the step that the body names, and its seconds; what is printed
+    on `out` appears above it. Nothing is shown unless `out` is a terminal.
+    """
+    if quiet or not out.is_terminal:
+        yield lambda step: None
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=out, transient=True) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda step: shown.reset(task, description=step)

@@ -31,7 +31,6 @@ from mcp_server.service import notify, watch
 if TYPE_CHECKING:
     from mcp_server.http import tls as tls_files
 
-ADMIN_TOKEN = "admin.token"
 EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 Many = Annotated[list[str] | None, Parameter(negative=())]
@@ -294,7 +293,7 @@ async def _first_token(engine: session.EngineSession, home: Path, local: princip
     lock = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        await _make_token(engine, home / ADMIN_TOKEN, local)
+        await _make_token(engine, home / connect.ADMIN_TOKEN, local)
     finally:
         os.close(lock)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import importlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import anyio
 import httpx
@@ -21,13 +23,15 @@ from anyio.abc import Process
 
 from core import clock, errors, httpclient
 from core.settings import data_root_of
-from mcp_server.cli.serve import ADMIN_TOKEN
+from mcp_server.cli import connect
 
 START_SECONDS = 20
 STOP_SECONDS = 10
 CALL_SECONDS = 30
+LOOK_SECONDS = 0.02
 LISTENS = "Sluice listens on "
 LOG_LINES = 5  # of each log, when something else was seen than was expected
+T = TypeVar("T")
 COUNTERS = ("events_in", "events_out", "errors", "runs", "runs_failed")
 
 
@@ -94,7 +98,7 @@ class Stage:
             return None
 
         self.url = await until(listening, START_SECONDS, "sluice serve to listen")
-        token = (self.home / ADMIN_TOKEN).read_text(encoding="ascii").strip()
+        token = (self.home / connect.ADMIN_TOKEN).read_text(encoding="ascii").strip()
         self._http = httpclient.open_client(
             base_url=self.url, headers={"authorization": f"Bearer {token}"}, timeout=CALL_SECONDS
         )
@@ -139,7 +143,7 @@ class Stage:
         """The flags and variables with which a client reaches the engine: through its home, or over its HTTP API."""
         if not remote:
             return ["--home", str(self.home)], environment()
-        key = (self.home / ADMIN_TOKEN).read_text(encoding="ascii").strip()
+        key = (self.home / connect.ADMIN_TOKEN).read_text(encoding="ascii").strip()
         other = ["--url", self.url, "--home", str(self.home.parent / "elsewhere")]
         return other, {**environment(), "SLUICE_API_KEY": key}
 
@@ -180,6 +184,11 @@ class Stage:
     async def _command(self, words: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
         command = [program("sluice"), *words]
         return await anyio.run_process(command, check=False, stdin=subprocess.DEVNULL, env=variables)
+
+    @staticmethod
+    def load_client() -> None:
+        """Import the MCP SDK. It takes most of a second, in which a thread can do it."""
+        importlib.import_module("mcp.client.stdio")
 
     @contextlib.asynccontextmanager
     async def mcp(self, tenant: str, toolsets: str = "", *, remote: bool = False) -> AsyncIterator[McpClient]:
@@ -242,7 +251,25 @@ async def set_up(*, keep: bool) -> AsyncIterator[Stage]:
             shutil.rmtree(root, ignore_errors=True)
 
 
-async def until(look: Any, seconds: float, what: str, instead: Callable[[], Awaitable[str]] | None = None) -> Any:
+@contextlib.asynccontextmanager
+async def beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Do work in a task of its own while the body does something else; the end of the body ends it."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(
+    look: Any,
+    seconds: float,
+    what: str,
+    instead: Callable[[], Awaitable[str]] | None = None,
+    *,
+    pause: float = LOOK_SECONDS,
+) -> Any:
     """Look again and again until the (possibly async) function returns something true.
 
     Raises Surprise when it does not within `seconds`, with what there is to see `instead`.
@@ -257,7 +284,7 @@ async def until(look: Any, seconds: float, what: str, instead: Callable[[], Awai
         if clock.monotonic() > deadline:
             told = f" What there was instead:\n{await instead()}" if instead is not None else ""
             raise Surprise(f"Waited {seconds:g} s for {what}, in vain.{told}")
-        await anyio.sleep(0.02)
+        await anyio.sleep(pause)
 
 
 def line_text(line: Any) -> str:

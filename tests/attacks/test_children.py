@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from mcp_server.cli import stage
+from mcp_server.cli import connect, stage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fresh]
 TENANT = "tenant-a"
@@ -68,7 +68,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     try:
         with anyio.fail_after(60):
             await made.start(workers=0)
-            found = Scene(made, {"operator": (made.home / stage.ADMIN_TOKEN).read_text().strip()})
+            found = Scene(made, {"operator": (made.home / connect.ADMIN_TOKEN).read_text().strip()})
             await found.make("operator", "admin")
             limits = {"scopes": ["operation:token_create"], "expires_in_seconds": 3600}
             await found.make("operator", "maker", **limits)

@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from mcp_server.cli import stage
+from mcp_server.cli import connect, stage
 
 pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
@@ -51,7 +51,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     try:
         with anyio.fail_after(60):
             await made.start(workers=0)
-            found = Scene(made.url, {"operator": (made.home / stage.ADMIN_TOKEN).read_text().strip()})
+            found = Scene(made.url, {"operator": (made.home / connect.ADMIN_TOKEN).read_text().strip()})
             await found.key("admin", role="admin")
             await found.key("second", role="admin")
             await found.key("user", role="user")

@@ -20,7 +20,7 @@ from core import errors, ownership
 from core.model.principal import Caller, Principal, Role, Surface
 from core.settings import Settings
 from mcp_server import attach
-from mcp_server.cli import stage
+from mcp_server.cli import connect, stage
 from tests import waiting
 
 pytestmark = pytest.mark.anyio
@@ -107,7 +107,7 @@ async def test_a_write_with_a_key_is_done_once_also_when_its_owner_is_killed(tmp
     token = ""
     with anyio.fail_after(90):
         async with serving(home) as owner:
-            token = (home / stage.ADMIN_TOKEN).read_text().strip()
+            token = (home / connect.ADMIN_TOKEN).read_text().strip()
             (tmp_path / "second").mkdir()
             door = Door(tmp_path / "second", home)
             async with door.open() as url:
