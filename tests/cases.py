@@ -11,11 +11,12 @@ import inspect
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-ParameterSet = type(pytest.param())
+_ParameterSet = type(pytest.param())
 Case = Callable[..., AbstractContextManager[None]]
 _SHOWN = 50  # of very many faults
 _FAULTS = (Exception, pytest.fail.Exception)
@@ -49,45 +50,37 @@ def every() -> Iterator[Case]:
         raise AssertionError("\n".join([f"{len(faults)} of {tried} cases are faulty:", *told])) from faults[0][1]
 
 
+Ids = Callable[[Any], object] | Iterable[str] | None
+
+
 def table(
-    names: str | Sequence[str], rows: Iterable[Any], *, ids: Callable[[Any], object] | Sequence[str] | None = None
+    names: str | Sequence[str], rows: Iterable[Any], *, ids: Ids = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Like `pytest.mark.parametrize`, as one test: all rows are tried, with the same fixtures.
 
     For rows that leave nothing behind. Two of them on one function try each row of the one with each of the other.
     """
-    own = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-    all_rows = list(rows)
-
-    def name_of(number: int, values: tuple[Any, ...]) -> str:
-        row = all_rows[number]
-        if isinstance(row, ParameterSet) and row.id:
-            return str(row.id)
-        if ids is None:
-            return ", ".join(map(_short, values))
-        return " ".join(str(ids(value)) for value in values) if callable(ids) else ids[number]
-
-    cases: list[tuple[str, dict[str, Any]]] = []
-    for number, row in enumerate(all_rows):
-        values = row.values if isinstance(row, ParameterSet) else (row,) if len(own) == 1 else tuple(row)
-        cases.append((name_of(number, values), dict(zip(own, values, strict=True))))
+    own = tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else tuple(names)
+    numbered = enumerate(rows)
+    labels = None if ids is None or callable(ids) else list(ids)
+    each = [_Row(own, row, ids if callable(ids) else None, labels and labels[number]) for number, row in numbered]
 
     def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
         if inspect.iscoroutinefunction(test):
 
             async def tried(**fixtures: Any) -> None:
                 with every() as case:
-                    for name, values in cases:
-                        with case(name):
-                            await test(**fixtures, **values)
+                    for row in each:
+                        with case(row):
+                            await test(**fixtures, **row.arguments())
 
         else:
 
             def tried(**fixtures: Any) -> None:  # type: ignore[misc]
                 with every() as case:
-                    for name, values in cases:
-                        with case(name):
-                            test(**fixtures, **values)
+                    for row in each:
+                        with case(row):
+                            test(**fixtures, **row.arguments())
 
         signature = inspect.signature(test)
         fixtures = [one for one in signature.parameters.values() if one.name not in own]
@@ -97,6 +90,33 @@ def table(
         return tried
 
     return decorate
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of a table; its name is worked out when it is faulty."""
+
+    names: tuple[str, ...]
+    row: Any
+    name: Callable[[Any], object] | None
+    label: str | None
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        if isinstance(self.row, _ParameterSet):
+            return tuple(self.row.values)
+        return (self.row,) if len(self.names) == 1 else tuple(self.row)
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(zip(self.names, self.values, strict=True))
+
+    def __str__(self) -> str:
+        if isinstance(self.row, _ParameterSet) and self.row.id:
+            return str(self.row.id)
+        named = [self.name(value) if self.name else None for value in self.values]
+        return self.label or ", ".join(
+            _short(value) if name is None else str(name) for name, value in zip(named, self.values, strict=True)
+        )
 
 
 def _short(value: Any) -> str:

@@ -102,7 +102,8 @@ def _lay_aside(home: Path) -> None:
 async def deploy(engine: Engine, document: str, caller: Caller = ADMIN, **options: Any) -> dict[str, Any]:
     """Stage a job document and run it; fails when it does not come up."""
     put = await engine.call("job_put", {"document": document}, caller)
-    deployed = await engine.call("job_deploy", {"name": put["name"], **options}, caller)
+    given = {"name": put["name"], "wait_seconds": 60, **options}  # a busy machine may need long to start a worker
+    deployed = await engine.call("job_deploy", given, caller)
     states = {w["state"] for w in deployed["workloads"]}
     assert states <= {"running", "completed"}, deployed
     return deployed

@@ -17,6 +17,7 @@ from core.jobs import staging
 from core.workflows import authoring, check, modules
 from mcp_server import absent
 from mcp_server.cli import main, meanings
+from tests import cases
 from tests.mcp_server.http import service as http_service
 
 JOB = "name: a\ninput:\n  %s\n%soutput: {print: STDOUT}\n"
@@ -148,7 +149,7 @@ def refusal(text: str) -> str:
     raise AssertionError("it is a job")
 
 
-@pytest.mark.parametrize("name", JOBS)
+@cases.table("name", JOBS)
 def test_job(name: str) -> None:
     text, parts = JOBS[name]
     said = refusal(text)
@@ -162,7 +163,7 @@ def known() -> modules.Modules:
     return modules.of(Collection(builtin.load()).entries)
 
 
-@pytest.mark.parametrize("name", WORKFLOWS)
+@cases.table("name", WORKFLOWS)
 def test_workflow(name: str, known: modules.Modules) -> None:
     text, parts = WORKFLOWS[name]
     try:
@@ -198,7 +199,7 @@ def test_each_word_of_other_tools_leads_to_commands_that_there_are() -> None:
     assert (wrong, idle) == ([], [])
 
 
-@pytest.mark.parametrize("name", TOOLS)
+@cases.table("name", TOOLS)
 def test_tool(name: str) -> None:
     assert f"Did you mean {TOOLS[name]}?" in absent.unheard_of(name, {op.name: op for op in operations.REGISTRY})
 

@@ -21,6 +21,7 @@ import pytest
 from core.gitops import files
 from core.workflows import packing
 from mcp_server.cli import stage
+from tests import cases
 from tests.commands import Commands
 
 pytestmark = pytest.mark.anyio
@@ -833,7 +834,7 @@ def steady(value: Any) -> Any:
     return OWN.sub("…", value) if isinstance(value, str) else value
 
 
-@pytest.mark.parametrize("call", VALUES, ids=str)
+@cases.table("call", VALUES, ids=str)
 async def test_the_same_call_gives_the_same_value(doors: Doors, call: Call) -> None:
     with anyio.fail_after(60):
         answers = await doors.answers(call)
@@ -847,7 +848,7 @@ async def test_the_same_call_gives_the_same_value(doors: Doors, call: Call) -> N
     assert not first or [bool(answer.result["changes"]) for answer in answers.values()].count(True) <= 1
 
 
-@pytest.mark.parametrize(("call", "code"), FAULTS, ids=lambda value: str(value))
+@cases.table(("call", "code"), FAULTS, ids=lambda value: str(value))
 async def test_the_same_fault_has_the_same_code_and_pointers(doors: Doors, call: Call, code: str) -> None:
     with anyio.fail_after(60):
         answers = await doors.answers(call)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from core import errors
 from core.catalog.portal import MAX_INDEX_BYTES, Offer, offers, parse, verify
 from core.model.portal import MAX_ITEMS, PortalIndex
+from tests import cases
 from tests.portals import JOB, PRINTED, SOURCE, item
 
 GOOD: dict[str, Any] = item(SOURCE, "ticks.yaml", type="blueprint", slug="ticks", version="1.0.0")
@@ -39,7 +40,7 @@ def test_an_index_is_read_and_its_items_are_offered() -> None:
     assert one.title == "ticks"  # what has no title is called by its slug
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("change", "pointer"),
     [
         ({"path": "../secrets.yaml"}, "/items/0/path"),
@@ -73,7 +74,7 @@ def test_a_fault_of_an_item_is_told_with_its_place(change: dict[str, Any], point
     assert caught.value.errors[0].pointer.startswith(pointer)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("raw", "why"),
     [
         (b"", "is not JSON"),
@@ -122,7 +123,7 @@ def test_a_document_that_was_changed_or_cut_off_is_refused() -> None:
         verify(offer(), SOURCE.encode() + b"\n")
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "why"),
     [
         (PRINTED, "is a workflow and not a blueprint"),

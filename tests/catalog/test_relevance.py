@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from core.catalog import builtin, words
 from core.catalog.collection import Collection
 from core.catalog.ranking import Ranking
+from tests import cases
 
 BUILTIN = Collection(builtin.load())
 FIRST = 3
@@ -46,12 +45,12 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("query", ASKED)
+@cases.table("query", ASKED)
 def test_what_is_asked_for_is_among_the_first_three(query: str) -> None:
     assert ASKED[query] in [one.slug for one in BUILTIN.search(query).items[:FIRST]]
 
 
-@pytest.mark.parametrize("query", ["deliver", "delivers", "delivered", "DELIVERING", "deliv", "(deliver)"])
+@cases.table("query", ["deliver", "delivers", "delivered", "DELIVERING", "deliv", "(deliver)"])
 def test_a_word_is_found_by_its_stem_and_its_beginning(query: str) -> None:
     assert "http-collect-deliver" in [one.slug for one in BUILTIN.search(query).items]
 

@@ -7,7 +7,6 @@ import random
 from dataclasses import dataclass
 
 import orjson
-import pytest
 
 from core.deployments import edits, healing, placement, reconcile, rollout
 from core.deployments.reconcile import DriftKind, Held, Presence, Seen, StepAction
@@ -15,6 +14,7 @@ from core.documents import canonical
 from core.model.deployment import Job, Role, State, Worker
 from core.model.deployment import workloads as wanted
 from core.model.workload import WorkloadRow
+from tests import cases
 
 TENANT, NAME, PATIENCE = "t", "demo", 10.0
 
@@ -125,7 +125,7 @@ def _worker(there: World, name: str, *, online: bool, gone: float) -> None:
     there.workers[name] = Presence(dataclasses.replace(there.workers[name].worker, online=online), gone)
 
 
-@pytest.mark.parametrize("decade", range(10))
+@cases.table("decade", range(10))
 def test_generated_drifts_converge_and_the_second_pass_does_nothing(decade: int) -> None:
     for seed in range(decade * 50, decade * 50 + 50):
         chance = random.Random(seed)
@@ -170,7 +170,7 @@ def _neighbours_share_a_worker(there: World, seed: int) -> None:
             assert len({there.wish.assignments[name][seat] for name in members}) == 1, seed
 
 
-@pytest.mark.parametrize("seed", range(60))
+@cases.table("seed", range(60))
 def test_muted_drift_is_shown_and_left_exactly_as_it_is(seed: int) -> None:
     chance = random.Random(seed)
     there = world(chance)

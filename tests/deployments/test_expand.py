@@ -11,6 +11,7 @@ from core.deployments import changes
 from core.deployments.surroundings import Surroundings
 from core.dsl.language import compile as compiler
 from core.model.deployment import Role
+from tests import cases
 from tests.deployments.documents import blueprint, codes, make, perspective, quickstart, workflow
 
 GROUP = {"path": "/tmp/store"}
@@ -235,7 +236,7 @@ FAULTS: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("code", FAULTS)
+@cases.table("code", FAULTS)
 def test_a_fault_of_the_graph_is_a_blocker_with_a_hint_and_a_place(code: str) -> None:
     body, pointer = FAULTS[code]
     made = make(f"kind: workflow\nslug: w\n{body}")
@@ -294,7 +295,7 @@ def test_an_ambiguous_binding_is_refused() -> None:
     assert "ambiguous_port" in codes(make(text, modules=[two]))
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("jobs", "ports", "code"),
     [
         ("[{name: x}, {name: x}]", "{}", "duplicate_job"),
@@ -316,7 +317,7 @@ def test_parameters_that_are_no_usable_schema_block_the_plan(schema: str) -> Non
     ]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("field", "value", "code"),
     [
         ("{field: v, type: integer}", "3", "wrong_value"),

@@ -10,6 +10,7 @@ from core.deployments.surroundings import Surroundings
 from core.dsl.language import compile as compiler
 from core.model.deployment import Role
 from core.model.plan import Plan
+from tests import cases
 from tests.deployments.documents import blueprint, codes, make, workflow
 
 A = '{id: a, use: "blueprint:echo-source@1.0.0", out: channel:c}'
@@ -163,7 +164,7 @@ def test_an_object_store_is_asked_in_the_words_of_its_kind(store: str) -> None:
     assert made.desired.together == (("demo--a", "demo--a--c-writer"), ("demo--b--c-reader", "demo--b"))
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("channel", "pointer", "told"),
     [
         ("{with: {path: /x}}", "/path", "worker-channel has no setting path"),

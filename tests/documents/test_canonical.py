@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core import errors
 from core.documents import canonical
+from tests import cases
 
 VALUES = st.recursive(
     st.none()
@@ -35,7 +36,7 @@ def test_the_order_of_keys_does_not_change_the_digest(value: dict[str, object]) 
     assert canonical.params_digest(turned) == canonical.params_digest(value)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("left", "right", "same"),
     [
         ({"a": 1}, {"a": 1.0}, True),
@@ -51,7 +52,7 @@ def test_params_are_compared_as_the_table_says(left: object, right: object, same
     assert (canonical.params_digest(left) == canonical.params_digest(right)) is same
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("raw", "why"),
     [
         (b'{"a":1,"a":2}', "'a' stands twice"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.documents import differences
 from core.documents.differences import SHOWN
+from tests import cases
 
 VALUES = st.recursive(
     st.none()
@@ -29,7 +29,7 @@ def lines(before: Any, after: Any) -> list[str]:
     return [line for one in differences.between(before, after) for line in one.lines()]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("before", "after", "said"),
     [
         ({"a": {"b-c": "alpha-"}}, {"a": {"b-c": "gamma-"}}, ['a.b-c: "alpha-" -> "gamma-"']),
@@ -61,7 +61,7 @@ def test_a_text_of_many_lines_is_cut() -> None:
     assert len(said) == 2 + differences.TEXT_LINES and said[-1] == "  ... and 40 more lines"
 
 
-@pytest.mark.parametrize("key", ["secret-key", "password", "api_key", "security-token", "credentials", "access-key"])
+@cases.table("key", ["secret-key", "password", "api_key", "security-token", "credentials", "access-key"])
 def test_a_credential_that_is_written_in_a_document_is_not_repeated(key: str) -> None:
     before, after = {"s3": {key: "hunter2-old"}}, {"s3": {key: "hunter2-new"}}
     (line,) = lines(before, after)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core import documents
 from core.errors import InvalidDocument
+from tests import cases
 
 JSON = st.recursive(
     st.none()
@@ -53,7 +54,7 @@ def test_places_are_those_of_the_text() -> None:
     assert compact.where("/a/b") == "f.json:1:8"
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "told"),
     [
         ("a: 1\na: 2\n", "stands twice"),
@@ -90,7 +91,7 @@ def test_what_is_refused_is_told_with_its_place(text: str, told: str) -> None:
     assert "f.yaml" in str(caught.value)
 
 
-@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\u2029", "\ufeff", "\U0010fffd\u2028"])
+@cases.table("odd", ["\x85", "\u2028", "\u2029", "\ufeff", "\U0010fffd\u2028"])
 def test_characters_that_yaml_1_1_broke_lines_at_are_characters(odd: str) -> None:
     (document,) = documents.load(f"a{odd}b: {{c: x{odd}y, d: '{odd}'}}\n{odd}e: |\n  p{odd}q\n", origin="f.yaml")
     assert document.data == {f"a{odd}b": {"c": f"x{odd}y", "d": odd}, f"{odd}e": f"p{odd}q\n"}

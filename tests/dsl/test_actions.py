@@ -19,6 +19,7 @@ from core.dsl.actions.time import Time
 from core.dsl.component import Limits, Run
 from core.dsl.language.action import JobAborted
 from core.errors import InvalidDocument
+from tests import cases
 from tests.dsl.stub import Stub, run
 from tests.filepolicies import only
 
@@ -43,7 +44,7 @@ def test_add_makes_fresh_values_for_every_event() -> None:
     assert second["list"] == []
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "fields", [[{"a": "b.c"}], [{"old": "a", "new": "b.c"}], {"a": "b.c"}, [{"/a": "/b/c"}], {"old": "a", "new": "b.c"}]
 )
 def test_rename_and_copy_take_every_form_of_pairs(fields: Any) -> None:
@@ -84,7 +85,7 @@ def test_convert_json_undoes_what_a_template_does(value: Any) -> None:
     assert out["copy"] == value
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("conversion", "value", "expected"),
     [
         ("num", "12", 12), ("num", "-3.5", -3.5), ("num", " 7 ", 7), ("num", "1e3", 1000.0), ("num", True, 1),
@@ -102,7 +103,7 @@ def test_conversions(conversion: str, value: Any, expected: Any) -> None:
     assert type(out) is type(expected)
 
 
-@pytest.mark.parametrize("text", ["", "1_000", "nan", "inf", "1e999", "12a", "--1"])
+@cases.table("text", ["", "1_000", "nan", "inf", "1e999", "12a", "--1"])
 def test_what_is_no_number_stays_text_with_a_warning(text: str) -> None:
     env = Stub()
     assert one({"v": text}, {"convert": {"conversions": [{"v": "num"}]}}, env=env) == {"v": text}
@@ -124,7 +125,7 @@ def test_null_is_kept_or_becomes_the_default() -> None:
     assert one({}, keep) == {}
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("options", "text", "expected"),
     [
         ({"format": "currency"}, "$1,234.50", 1234.5),
@@ -141,7 +142,7 @@ def test_formats_and_preprocessing_of_numbers(options: dict[str, Any], text: str
     assert one({"v": text}, {"convert": {"conversions": [{"v": "num"}], **options}}) == {"v": expected}
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("value", "source", "target", "expected"),
     [
         (1500, "ms", "s", 1.5), (2000, "ms", "s", 2), ("3", "MiB", "KiB", 3072), (1, "GB", "MB", 1000),
@@ -215,7 +216,7 @@ def test_flatten_names_fields_by_their_path() -> None:
     assert one({"a": {"b": {"c": 1}}}, {"flatten": {"input-field": "a", "separator": "_"}}) == {"a": {"b_c": 1}}
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("options", "value", "expected"),
     [
         ({}, "2026-05-25T12:00:00.5+02:00", "2026-05-25T10:00:00.500Z"),
@@ -267,7 +268,7 @@ def test_script_changes_drops_and_splits() -> None:
 SCHEMA = '{"properties": {"id": {"type": "integer"}}, "required": ["id"]}'
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("behaviour", "aborts", "refuses"),
     [
         ("drop-onfailure", False, True),
@@ -291,9 +292,7 @@ def test_assert_refuses_or_aborts_in_every_spelling(behaviour: Any, aborts: bool
     assert (firing.failed, bool(env.lines)) == (int(refuses), refuses)
 
 
-@pytest.mark.parametrize(
-    "schema", ["{", "[]", '{"type": "nonsense"}', '{"$ref": "http://127.0.0.1:9/x"}', '{"pattern": "(?=a)"}']
-)
+@cases.table("schema", ["{", "[]", '{"type": "nonsense"}', '{"$ref": "http://127.0.0.1:9/x"}', '{"pattern": "(?=a)"}'])
 def test_assert_refuses_what_is_no_local_schema(schema: str) -> None:
     with pytest.raises(ValidationError, match="not a JSON Schema"):
         Assert.model_validate({"schema": {"schema-string": schema}})

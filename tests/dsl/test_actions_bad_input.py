@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from core.dsl.component import Event, Run
 from tests import cases
@@ -107,7 +106,7 @@ def _leaves_alone(name: str, kind: str) -> None:
     assert quiet.lines == []
 
 
-@pytest.mark.parametrize("name", ["json", "xml", "key-value", "extract"])
+@cases.table("name", ["json", "xml", "key-value", "extract"])
 def test_drop_drops_what_cannot_be_read_without_a_word(name: str) -> None:
     ((verb, keys),) = READERS[name][0].items()
     env, firing = Stub(), Run()
@@ -172,7 +171,7 @@ def _decides(conversion: str, policy: str, kept: int) -> None:
         assert bool(env.lines) is (policy != "default")
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("action", "left", "told"),
     [
         ({"flatten": {}}, 2, ""),
@@ -210,7 +209,7 @@ def test_a_long_name_above_many_fields_is_not_written_again_and_again() -> None:
     assert firing.errors == 1
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "action",
     [
         {"add": {"output-fields": {"a.b": 1}}},

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from core.dsl.actions.csv import Csv
 from core.dsl.component import Event, Run
 from core.dsl.language.compile import compile_job
+from tests import cases
 from tests.dsl.stub import Stub, document, run, through
 
 
@@ -26,7 +27,7 @@ def parse(*lines: str, **keys: Any) -> list[Event]:
     return run(raw(*lines), {"csv": {"remove": True, **keys}})
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "line", "expected"),
     [
         ({}, "a,b", {"column1": "a", "column2": "b"}),
@@ -101,7 +102,7 @@ def test_names_that_are_empty_or_come_twice_get_a_number() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "told"),
     [
         ({"delim": "ab"}, "one character"),

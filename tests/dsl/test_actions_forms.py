@@ -11,17 +11,18 @@ from core.dsl.actions.extract import Extract
 from core.dsl.actions.filter import Filter
 from core.dsl.actions.time import Time
 from core.dsl.component import REGISTRY, Event, Run
+from tests import cases
 from tests.dsl.stub import Stub, run
 
 ACTIONS = [component for component in REGISTRY if component.kind == "action"]
 
 
-@pytest.mark.parametrize("component", ACTIONS, ids=[component.name for component in ACTIONS])
+@cases.table("component", ACTIONS, ids=[component.name for component in ACTIONS])
 def test_every_action_has_the_keys_that_all_actions_share(component: Any) -> None:
     assert {"description", "condition", "suppress_warnings"} <= component.model_fields.keys()
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "convert",
     [
         {"conversions": [{"field": "a", "conversion": "num"}, {"field": "b", "conversion": "json"}]},
@@ -37,7 +38,7 @@ def test_convert_takes_every_form_of_its_list(convert: Any) -> None:
     assert run([{"a": "1", "b": "1739370000000000001"}], {"convert": convert}) == [{"a": 1, "b": 1739370000000000001}]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "value", "expected"),
     [
         ({}, "", ""),
@@ -53,7 +54,7 @@ def test_what_is_empty_is_kept_or_becomes_the_default(keys: dict[str, Any], valu
     assert run([{"v": value}], action) == [{"v": expected}]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("source", "target", "value", "expected"),
     [
         ("K", "B", "512K", 524288), ("K", "M", "512", 0.5), ("KiB", "K", 3, 3), ("K", "KiB", "2 M", 2048),
@@ -68,7 +69,7 @@ def test_a_unit_may_stand_behind_the_number(source: str, target: str, value: Any
     assert (out["v"], type(out["v"])) == (expected, type(expected))
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "expected"),
     [
         ({"pattern": r"(\w+)@(\w+)", "output-pattern": "$2/$1", "output-fields": ["who"]}, {"_raw": "ada@home", "who": "home/ada"}),  # noqa: E501
@@ -84,7 +85,7 @@ def test_extract_writes_named_groups_listed_ones_or_one_text(keys: dict[str, Any
     assert run([{"_raw": "ada@home"}], {"extract": keys}) == [expected]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "told"),
     [
         ({"pattern": "(a)", "output-pattern": "$2"}, "no group 2"),
@@ -123,7 +124,7 @@ def test_add_takes_a_list_of_fields_too() -> None:
     assert run([{}], {"add": {"output-fields": fields}}) == [{"a": 1, "b": {"c": "1"}, "d": None, "e": [True]}]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "value", "expected"),
     [
         # Clocks go back: 02:30 comes twice and means the first. Clocks go forward: 02:30 is skipped.
@@ -149,7 +150,7 @@ def test_time_reads_and_writes_zones_and_formats(keys: dict[str, Any], value: An
     assert (out["t"], type(out["t"])) == (expected, type(expected))
 
 
-@pytest.mark.parametrize("value", ["2026-13-01", "1e400", float("1e300"), 10**30, True, "9" * 2000, "2026-05-25 " * 50])
+@cases.table("value", ["2026-13-01", "1e400", float("1e300"), 10**30, True, "9" * 2000, "2026-05-25 " * 50])
 def test_what_is_no_time_stays(value: Any) -> None:
     env = Stub()
     action = {"time": {"input-field": "t", "input-formats": ["default_iso", "epoch_secs", "%Y-%m-%d"]}}
@@ -157,7 +158,7 @@ def test_what_is_no_time_stays(value: Any) -> None:
     assert len(env.lines) == 1
 
 
-@pytest.mark.parametrize("name", ["%Q", "%", "%Y %Y", "iso", "unix"])
+@cases.table("name", ["%Q", "%", "%Y %Y", "iso", "unix"])
 def test_an_input_format_that_cannot_be_read_is_refused(name: str) -> None:
     with pytest.raises(ValidationError):
         Time.model_validate({"input-field": "t", "input-formats": [name]})
@@ -176,7 +177,7 @@ def test_assert_is_understood_in_both_spellings_of_behaviour() -> None:
         assert run([{}, {"a": 1}], {"assert": {"schema": schema, key: "drop-onfailure"}}) == [{"a": 1}]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("code", "expected"),
     [
         ("event.n = event.n + 1", [{"n": 2, "l": [], "o": {}}]),

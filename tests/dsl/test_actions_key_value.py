@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from core.dsl.actions.key_value import KeyValue
+from tests import cases
 from tests.dsl.stub import Stub, run
 
 
@@ -18,7 +19,7 @@ def parse(text: str, env: Stub | None = None, **keys: Any) -> dict[str, Any]:
     return out
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "text", "expected"),
     [
         ({}, "a=1 b=x=y  c=", {"a": "1", "b": "x=y", "c": ""}),

@@ -15,6 +15,7 @@ from core.dsl.actions import chunk
 from core.dsl.actions.chunk import Chunk
 from core.dsl.component import Event, Run
 from core.dsl.events import patterns
+from tests import cases
 from tests.dsl.stub import Stub, run
 
 TEXT = 'First one. "Second!" Third?\n\nNew e.g. this\none.\n \nLast 3.5'
@@ -26,7 +27,7 @@ def pieces(text: str, **keys: Any) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "text", "expected"),
     [
         ({"size": 4}, "abcdefghij", ["abcd", "efgh", "ij"]),
@@ -93,7 +94,7 @@ def test_too_many_pieces_refuse_the_event(monkeypatch: pytest.MonkeyPatch) -> No
         Chunk.model_validate({"by": "sentences", "overlap": 5})
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "text", "expected"),
     [
         ({}, "The cat, the d\u00f6g_1!", ["The", "cat", "the", "d\u00f6g_1"]),
@@ -120,8 +121,8 @@ def test_a_pattern_that_looks_far_ahead_for_every_token_is_stopped(monkeypatch: 
     assert time.perf_counter() - started < 5
 
 
-@pytest.mark.parametrize("by", ["characters", "tokens", "sentences", "paragraphs"])
-@pytest.mark.parametrize("text", ["." * 2**20, "\n" * 2**20, " " * 2**20, ".\n" * 2**19, "a." * 2**19, '."' * 2**19])
+@cases.table("by", ["characters", "tokens", "sentences", "paragraphs"])
+@cases.table("text", ["." * 2**20, "\n" * 2**20, " " * 2**20, ".\n" * 2**19, "a." * 2**19, '."' * 2**19])
 def test_hostile_texts_are_cut_in_time_in_proportion(by: str, text: str) -> None:
     started = time.perf_counter()
     run([{"_raw": text}], {"chunk": {"by": by, "size": 1000}})

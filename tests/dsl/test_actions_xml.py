@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.dsl.actions.xml import MAX_DEPTH, MAX_NODES
+from tests import cases
 from tests.dsl.stub import Stub, run
 
 
@@ -17,7 +17,7 @@ def parse(text: str, **keys: Any) -> dict[str, Any]:
     return out
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("keys", "text", "expected"),
     [
         ({}, "<a/>", {"a": None}),
@@ -44,7 +44,7 @@ def test_elements_become_objects(keys: dict[str, Any], text: str, expected: dict
 BOMB = "<!DOCTYPE a [" + "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 9)) + "]><a>&e8;</a>"
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "told"),
     [
         (BOMB, "document type"),

@@ -17,6 +17,7 @@ from core.dsl.language import compile as compiler
 from core.errors import InvalidDocument, JobFailed
 from core.model.kv import KV
 from core.worker.executor import Executor
+from tests import cases
 from tests.dsl import web
 from tests.dsl.rig import Worker
 from tests.kv import stores
@@ -295,7 +296,7 @@ async def test_no_value_makes_another_address(net: Worker, value: Any) -> None:
     assert [r.line.split()[1] for r in site.requests] == ["/a/%252e%252e/b"]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("config", "why"),
     [
         ({"url": "${url}"}, "could choose the host"),

@@ -17,6 +17,7 @@ from core.dsl.stores import base, cloud, remote
 from core.dsl.stores.gate import Gate
 from core.dsl.stores.remote import RemoteStore
 from core.errors import JobFailed
+from tests import cases
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 
@@ -441,7 +442,7 @@ async def test_the_keys_of_a_document_become_the_settings_of_the_library(
         await store.close()
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("document", "told"),
     [
         ({"s3": {}}, "bucket-name"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.dsl.component import Run
 from core.dsl.events.codegen import Builder
 from core.dsl.language import conditions
+from tests import cases
 from tests.dsl import stub
 from tests.dsl.stub import Stub, run
 
@@ -61,7 +62,7 @@ def test_python_and_lua_agree(text: str, x: Any, z: Any) -> None:
     assert holds(text, event) == holds(text, event, inline=False)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "expected"),
     [
         ('level == "error"', True),
@@ -89,7 +90,7 @@ def test_fields_functions_and_truth_are_those_of_lua(text: str, expected: bool) 
     assert bool(run([event], {"filter": {"condition": text}})) is expected
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "told"),
     [
         ("x = 1", "write =="),

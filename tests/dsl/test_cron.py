@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core import clock
 from core.dsl.language import cron
+from tests import cases
 
 SECOND = clock.NANOSECONDS
 
@@ -58,14 +59,14 @@ def between(expression: str, night: Night, before: timedelta, after: timedelta) 
     return [datetime.fromtimestamp(one // SECOND, zone) for one in itertools.takewhile(lambda one: one <= end, found)]
 
 
-@pytest.mark.parametrize("night", [*SPRING, *AUTUMN], ids=lambda night: f"{night.zone} {night.gap}")
+@cases.table("night", [*SPRING, *AUTUMN], ids=lambda night: f"{night.zone} {night.gap}")
 def test_the_nights_are_what_they_are_taken_for(night: Night) -> None:
     at, place = change(night), ZoneInfo(night.zone)
     before, after = (at - timedelta(minutes=1)).astimezone(place), (at + timedelta(minutes=1)).astimezone(place)
     assert after.utcoffset() - before.utcoffset() == timedelta(minutes=night.gap)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("night", SPRING, ids=lambda night: night.zone)
+@cases.table("night", SPRING, ids=lambda night: night.zone)
 def test_a_time_in_the_gap_fires_once_when_the_gap_ends(night: Night) -> None:
     end = change(night).astimezone(ZoneInfo(night.zone))
     inside = end - timedelta(minutes=night.gap / 2)  # a time of the wall that no clock shows
@@ -76,7 +77,7 @@ def test_a_time_in_the_gap_fires_once_when_the_gap_ends(night: Night) -> None:
         assert [one.replace(second=0) for one in found] == [end]
 
 
-@pytest.mark.parametrize("night", SPRING, ids=lambda night: night.zone)
+@cases.table("night", SPRING, ids=lambda night: night.zone)
 def test_two_times_in_the_gap_come_together(night: Night) -> None:
     end = change(night).astimezone(ZoneInfo(night.zone))
     minutes = sorted({(end - timedelta(minutes=back)).minute for back in (10, 20)})
@@ -85,14 +86,14 @@ def test_two_times_in_the_gap_come_together(night: Night) -> None:
     assert between(f"{listed} {hour} * * *", night, timedelta(hours=20), timedelta(hours=20)) == [end]
 
 
-@pytest.mark.parametrize("night", AUTUMN, ids=lambda night: night.zone)
+@cases.table("night", AUTUMN, ids=lambda night: night.zone)
 def test_a_time_that_comes_twice_fires_the_first_time(night: Night) -> None:
     first = (change(night) + timedelta(minutes=night.gap / 2)).astimezone(ZoneInfo(night.zone))
     found = between(f"{first.minute} {first.hour} * * *", night, timedelta(hours=20), timedelta(hours=20))
     assert [one.astimezone(UTC) for one in found] == [first.astimezone(UTC)]
 
 
-@pytest.mark.parametrize("night", AUTUMN, ids=lambda night: night.zone)
+@cases.table("night", AUTUMN, ids=lambda night: night.zone)
 def test_whoever_looks_between_the_two_passes_finds_no_time_of_the_first(night: Night) -> None:
     """A worker that starts then, or thinks its plan over, must not fire for a time that has passed."""
     second = change(night) + timedelta(minutes=1)
@@ -106,7 +107,7 @@ def test_whoever_looks_between_the_two_passes_finds_no_time_of_the_first(night: 
     assert found - clock.from_datetime(second) > 20 * 3600 * SECOND
 
 
-@pytest.mark.parametrize("night", [*SPRING, *AUTUMN], ids=lambda night: f"{night.zone} {night.gap}")
+@cases.table("night", [*SPRING, *AUTUMN], ids=lambda night: f"{night.zone} {night.gap}")
 def test_every_quarter_of_an_hour_is_every_quarter_of_an_hour_that_there_is(night: Night) -> None:
     found = between("*/15 * * * *", night, timedelta(hours=3), timedelta(hours=3))
     assert len(found) == 24
@@ -134,15 +135,13 @@ def test_a_day_and_a_weekday_are_either_unless_one_begins_with_a_star() -> None:
     assert told("0 6 * * 0", "UTC", monday, 2) == told("0 6 * * 7", "UTC", monday, 2)
 
 
-@pytest.mark.parametrize(
-    "expression", ["0 0 15W * *", "0 0 ? * *", "@reboot", "TZ=UTC 0 0 * * *", "0 0 30 2 *", "a b c d e"]
-)
+@cases.table("expression", ["0 0 15W * *", "0 0 ? * *", "@reboot", "TZ=UTC 0 0 * * *", "0 0 30 2 *", "a b c d e"])
 def test_what_is_no_expression_is_refused(expression: str) -> None:
     with pytest.raises(ValueError, match=r"cron expression|never comes true|shortcut"):
         cron.fields_of(expression)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("expression", "why"),
     [
         ("30 2 31 2 *", "never comes true: none of its months has such a day"),
@@ -156,7 +155,7 @@ def test_a_day_that_its_months_lack_is_told_apart_from_one_that_cannot_be_read(e
         cron.fields_of(expression)
 
 
-@pytest.mark.parametrize("name", ["localtime", "posixrules", "right/Europe/Berlin", "posix/Europe/Berlin", "nowhere"])
+@cases.table("name", ["localtime", "posixrules", "right/Europe/Berlin", "posix/Europe/Berlin", "nowhere"])
 def test_a_zone_that_is_another_one_on_the_next_machine_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"there is no time zone {name}"):
         cron.zone_of(name)

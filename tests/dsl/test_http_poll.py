@@ -22,7 +22,7 @@ from core.dsl.connections import http
 from core.dsl.inputs.pagination import next_link
 from core.errors import JobFailed
 from core.guard import egress
-from tests import certificates
+from tests import cases, certificates
 from tests.dsl import rig, web
 from tests.dsl.rig import Worker
 from tests.dsl.stub import Stub
@@ -124,7 +124,7 @@ async def test_no_value_of_a_header_is_ever_told(net: Worker) -> None:
         assert "hush" not in str(failed.value) + str(net.log_lines) + str(net.reports)
 
 
-@pytest.mark.parametrize("auth", [{}, {"bearer": "a", "api-key": "b"}, {"basic": "x"}, {"hmac": {}}])
+@cases.table("auth", [{}, {"bearer": "a", "api-key": "b"}, {"basic": "x"}, {"hmac": {}}])
 def test_auth_is_exactly_one_known_way(auth: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         rig.declare("input", {"http-poll": {"url": "http://x/", "auth": auth}})
@@ -211,7 +211,7 @@ async def test_pages_end_at_the_maximum_and_the_log_tells(net: Worker) -> None:
     assert any("more pages than max-pages" in text for text in net.warnings)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "pagination",
     [{}, {"page": {}, "cursor": {"field": "a"}}, {"next-url": {}}, {"cursor": {}}, {"offset": {"limit": 0}}],
 )
@@ -220,7 +220,7 @@ def test_pagination_is_exactly_one_way(pagination: dict[str, Any]) -> None:
         rig.declare("input", {"http-poll": {"url": "http://x/", "pagination": pagination}})
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("header", "target"),
     [
         ('<https://x/a,b;c>; rel="next"', "https://x/a,b;c"),
@@ -322,7 +322,7 @@ async def test_tls_is_checked_unless_told_otherwise(net: Worker, tmp_path: Path)
 # ---- addresses and pauses
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "event", "url"),
     [
         ("http://x/a/${v}", {"v": "b c/d?e#f&g"}, "http://x/a/b%20c/d%3Fe%23f%26g"),
@@ -337,7 +337,7 @@ def test_a_value_in_an_address_cannot_change_what_is_meant(text: str, event: dic
     assert http.url_template(text, Stub())(event, rig.Run()) == url
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("value", "seconds"),
     [
         ("7", 7),

@@ -12,6 +12,7 @@ from core.dsl.component import Limits, Run, Tally
 from core.dsl.language import compile as compiler
 from core.dsl.language.action import JobAborted
 from core.errors import InvalidDocument, JobFailed
+from tests import cases
 from tests.dsl import model_server
 from tests.dsl.model_server import ModelServer, serving
 from tests.dsl.rig import Worker
@@ -250,7 +251,7 @@ async def test_a_budget_that_cannot_be_read_lets_nothing_be_spent(net: Worker) -
 LLM = {"url": "https://m.example.com/v1", "model": "small"}
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("config", "why"),
     [
         ({"workload": "anomaly-detect"}, "anomaly-detect is left out"),

@@ -10,9 +10,10 @@ from core.dsl.language import compile as compiler
 from core.dsl.language import mentions, templates
 from core.errors import InvalidDocument
 from core.model.secret import Reference, named, parse
+from tests import cases
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "found"),
     [
         ("${secret|gcp/key}", ["gcp/key"]),
@@ -46,13 +47,13 @@ def test_a_staged_older_spelling_is_found() -> None:
     assert list(mentions.secrets(staged)) == [Reference("default", "token")]
 
 
-@pytest.mark.parametrize("text", ["", "a/b/c", "/a", "a/", "a b", "../a", "a" * 101, "é", "a\n"])
+@cases.table("text", ["", "a/b/c", "/a", "a/", "a b", "../a", "a" * 101, "é", "a\n"])
 def test_what_is_no_name_of_a_secret_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ValueError, match="scope/name"):
         named(text)
 
 
-@pytest.mark.parametrize("text", ["a/b", "id|", "", "a b"])
+@cases.table("text", ["a/b", "id|", "", "a b"])
 def test_a_malformed_credential_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="ID"):
         parse("cred", text)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from core.dsl.events import patterns
 from core.dsl.events.tame import tame
+from tests import cases
 
 ATOMS = st.sampled_from(["a", "b", "[ab]", "[^a]", r"\d", r"\w", r"\s", ".", "-", "x?", r"\S"])
 PIECES = st.builds("{}{}".format, ATOMS, st.sampled_from(["", "*", "+", "?", "{1,3}"]))
@@ -32,15 +33,13 @@ def test_the_fast_engine_gives_the_answer_of_the_linear_one(text: str, subject: 
     assert pattern.matches(subject) is (expected is not None)
 
 
-@pytest.mark.parametrize(
-    "text", ["^(a+)+$", "(a|aa)*$", "^(a|a)*b", "a?" * 25 + "a" * 25, "(.*)(.*)(.*)(.*)x", "(x+x+)+y"]
-)
+@cases.table("text", ["^(a+)+$", "(a|aa)*$", "^(a|a)*b", "a?" * 25 + "a" * 25, "(.*)(.*)(.*)(.*)x", "(x+x+)+y"])
 def test_a_pattern_made_to_hang_does_not(text: str) -> None:
     pattern = patterns.compile(text)
     assert min(timeit.repeat(lambda: pattern.matches("a" * 2000 + "!"), number=1, repeat=3)) < 0.1
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "told"),
     [
         ("(?=a)b", "look-ahead"),
@@ -60,7 +59,7 @@ def test_ordinary_log_patterns_are_tame() -> None:
         assert patterns.compile(text).tame
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "text",
     [
         *("error|warn|fatal", "(a|b)c", "a*b+c?$", "x{3}x", "[^]a]*]", r"\w+\b-", "(?:[ab])x", "a{x}"),
@@ -71,7 +70,7 @@ def test_a_pattern_that_stops_at_what_it_cannot_match_is_tame(text: str) -> None
     assert tame(text)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "text",
     [
         *("(a+)+", "(ab)*", "(?:a+)*", "a*a", "a?a", r"\d+\w", ".*x", "a*(b|a)", "a*b?a", "a+(b|)"),

@@ -14,6 +14,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language.places import FilePath, refusals
 from core.errors import InvalidDocument
 from core.guard.pathrules import ANYWHERE, FileRules, Locator
+from tests import cases
 from tests.filepolicies import everywhere, only
 
 ECHO: dict[str, Any] = {"echo": {"event": "hello"}}
@@ -26,7 +27,7 @@ def told(document: dict[str, Any], access: Locator = ANYWHERE) -> dict[str, str]
     return {problem.pointer: problem.message for problem in caught.value.errors}
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("document", "pointer"),
     [
         ({"input": {"files": {"path": "../x"}}, "output": PRINT}, "/input/files/paths/0"),
@@ -132,7 +133,7 @@ def _declared(model: type[BaseModel], way: tuple[str, ...], path: str) -> BaseMo
     return model.model_construct(**{**dict.fromkeys(model.model_fields), name: value})
 
 
-@pytest.mark.parametrize(("component", "way"), WAYS, ids=[f"{c.kind}-{c.name}-{'-'.join(w)}" for c, w in WAYS])
+@cases.table(("component", "way"), WAYS, ids=[f"{c.kind}-{c.name}-{'-'.join(w)}" for c, w in WAYS])
 def test_every_path_key_of_every_component_is_judged_before_a_job_runs(
     component: type[Component], way: tuple[str, ...]
 ) -> None:
@@ -146,7 +147,7 @@ def test_the_components_that_touch_files_are_among_those_with_path_keys() -> Non
     assert {("action", "enrich"), ("action", "assert"), ("input", "http-server"), ("input", "exec")} <= found
 
 
-@pytest.mark.parametrize("path", ["/data/@{job}/${day}.jsonl", "data/x", "/data/a..b", "/dev/shm/x"])
+@cases.table("path", ["/data/@{job}/${day}.jsonl", "data/x", "/data/a..b", "/dev/shm/x"])
 def test_a_path_whose_fixed_parts_are_allowed_waits_for_the_worker(path: str) -> None:
     compiler.check_job({"name": "j", "input": ECHO, "output": {"file": {"path": path}}})
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from core.dsl.files import preprocess
 from core.dsl.files.preprocess import BadContent, decode, decoder, encode
 from core.errors import JobFailed
+from tests import cases
 
 pytest.importorskip("pyarrow")
 
@@ -55,7 +56,7 @@ def test_parquet_keeps_objects_arrays_and_what_is_no_object() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("name", "steps"),
     [
         ("a.json", []),
@@ -71,7 +72,7 @@ def test_extension_means_what_the_name_says(name: str, steps: list[str]) -> None
     assert preprocess.steps(["extension"], name) == steps
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("names", "data", "told"),
     [
         (["gzip"], b"nothing packed", "not valid gzip"),

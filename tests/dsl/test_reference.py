@@ -21,6 +21,7 @@ from core.dsl.language import templates
 from core.dsl.reference import answers, entries
 from core.worker.executor import Executor
 from mcp_server import results
+from tests import cases
 from tests.dsl import rig
 from tests.dsl.rig import Worker
 from tests.filepolicies import everywhere
@@ -59,7 +60,7 @@ def test_the_index_and_the_lists_of_all_kinds_are_small_and_whole() -> None:
         assert index[kind] == ", ".join(names)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: f"{entry.kind}.{entry.name}")
+@cases.table("entry", ENTRIES, ids=lambda entry: f"{entry.kind}.{entry.name}")
 def test_every_entry_and_every_key_below_it_is_small(entry: entries.Entry) -> None:
     shown = answers.show(entry)
     assert tokens(shown) < TOKENS
@@ -89,7 +90,7 @@ def test_a_search_finds_names_keys_and_descriptions_best_first() -> None:
     assert answers.search("zzzz qqqq")["items"] == []
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("question", "name"),
     [
         ("how do I poll an api with pagination and a bearer token", "http-poll"),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.dsl.events.sandbox import Sandbox, ScriptError
+from tests import cases
 
 JSON = st.recursive(
     st.none()
@@ -35,7 +36,7 @@ def test_an_event_that_is_not_changed_comes_back_equal(event: dict[str, Any]) ->
     assert list(back) == list(event)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "name",
     ["os", "io", "debug", "require", "load", "loadstring", "dofile", "loadfile", "package", "python", "coroutine",
      "pcall",
@@ -45,7 +46,7 @@ def test_nothing_that_reaches_outside_is_there(name: str) -> None:
     assert run(f"event.found = ({name} ~= nil)")["found"] is False
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "code",
     [
         "while true do end",

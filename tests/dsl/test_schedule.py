@@ -15,6 +15,7 @@ from core.dsl.language.schedule import Clocks, MessageFilter, Trigger
 from core.dsl.language.timers import Cron, Interval
 from core.dsl.language.window import Span
 from core.model.message import Filter
+from tests import cases
 
 SECOND = clock.NANOSECONDS
 
@@ -23,7 +24,7 @@ def at(text: str) -> int:
     return clock.from_datetime(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "seconds"),
     [
         ("500ms", 0.5),
@@ -40,7 +41,7 @@ def test_a_duration_is_one_or_more_numbers_with_units(text: str, seconds: float)
     assert duration.parse(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 minutes", "-1s", "s", "1e3s", "1s;", "9" * 70 + "s"])
+@cases.table("text", ["", "5", "5 minutes", "-1s", "s", "1e3s", "1s;", "9" * 70 + "s"])
 def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="as in 500ms"):
         duration.parse(text)
@@ -73,7 +74,7 @@ def test_five_fields_mean_second_0() -> None:
     assert Cron.model_validate("*/5 * * * *").fields == Cron.model_validate("0 */5 * * * *").fields
 
 
-@pytest.mark.parametrize("expression", ["@noon", "61 * * * * *", "0 0 0 31 2 *", "x * * * * *"])
+@cases.table("expression", ["@noon", "61 * * * * *", "0 0 0 31 2 *", "x * * * * *"])
 def test_a_cron_expression_that_means_nothing_is_refused(expression: str) -> None:
     with pytest.raises(ValidationError):
         Cron.model_validate(expression)
@@ -166,7 +167,7 @@ def test_the_older_words_for_the_sources_of_messages_are_read() -> None:
     assert trigger.message.filter().sources == ("server", "worker", "job")
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("body", "told"),
     [
         ({}, "exactly one"),

@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from core.dsl.events import select
 from core.dsl.events.select import MISSING
+from tests import cases
 
 PATHS = st.lists(st.text("ab~/0", min_size=1, max_size=3), min_size=1, max_size=4).map(tuple)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "path"),
     [
         ("a", ("a",)),
@@ -29,7 +30,7 @@ def test_every_spelling_is_read(text: str, path: tuple[str, ...]) -> None:
     assert select.parse(text) == path
 
 
-@pytest.mark.parametrize("text", ["", " ", "a..b", ".a", "a.", "$.a[*]", "$..a", "a//b", ".".join("a" * 40)])
+@cases.table("text", ["", " ", "a..b", ".a", "a.", "$.a[*]", "$..a", "a//b", ".".join("a" * 40)])
 def test_what_does_not_name_one_field_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         select.parse(text)

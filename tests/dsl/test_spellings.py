@@ -13,6 +13,7 @@ from core.dsl.language import compile as compiler
 from core.dsl.language import templates
 from core.dsl.reference import schemas
 from core.errors import InvalidDocument
+from tests import cases
 
 
 def job(part: str) -> dict[str, Any]:
@@ -138,13 +139,13 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("name", TABLE)
+@cases.table("name", TABLE)
 def test_an_older_spelling_means_what_the_present_one_means(name: str) -> None:
     older, present = TABLE[name]
     assert meaning(older) == meaning(present)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@cases.table("name", TABLE)
 def test_the_published_schema_knows_both_spellings(name: str) -> None:
     validator = jsonschema.Draft202012Validator(schemas.job_schema())
     for part in TABLE[name]:
@@ -164,7 +165,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@cases.table("name", REFUSED)
 def test_what_is_no_schedule_is_refused_in_words_of_the_document(name: str) -> None:
     part, told = REFUSED[name]
     with pytest.raises(InvalidDocument) as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dsl.connections import streams
 from core.dsl.connections.streams import Consumer, Extent
 from core.dsl.outputs import jetstream
+from tests import cases
 
 HUNDRED = Extent(first=1, messages=100, size=10_000)
 
@@ -30,7 +30,7 @@ def test_every_replay_of_a_job_has_a_consumer_of_its_own_that_is_known_as_the_jo
     assert streams.floor_of("demo--x", known) is None
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("since", "floor", "start"),
     [
         (1, None, 1),  # a new reader, from the beginning
@@ -48,7 +48,7 @@ def test_a_replay_passes_over_nothing_that_was_not_read(
     assert streams.start_of(since, floor) == start
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("floors", "since", "max_bytes", "to"),
     [
         ([100], 60, None, 60),  # all that is too old

@@ -14,6 +14,7 @@ from core.dsl.component import Run
 from core.dsl.events import select
 from core.dsl.language import schedule, templates
 from core.errors import InvalidDocument
+from tests import cases
 from tests.dsl.stub import Stub
 
 JSON = st.recursive(
@@ -77,7 +78,7 @@ def test_staging_is_one_pass_over_data(context: dict[str, Any]) -> None:
     assert staged["text"] == "".join(f"<{templates.text_of(value)}>" for value in context.values())
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "expected"),
     [
         ("${a.b}", "1"),
@@ -118,7 +119,7 @@ def test_every_form_finds_its_value(text: str, expected: str) -> None:
     assert render(text, event, run, Stub(variables={"KEY": "value"})) == expected
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "told"),
     [
         ("${", "not closed"),
@@ -155,7 +156,7 @@ def test_a_missing_field_becomes_empty_and_is_told_once() -> None:
     assert "${gone}" in env.lines[0][1]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "event", "expected"),
     [
         ("x/${a}", {"a": "1"}, "x/1"),
@@ -173,7 +174,7 @@ def test_a_placeholder_of_a_path_has_a_value_or_a_default(text: str, event: dict
     assert templates.template(text, env, required=True)(event, Run()) == expected
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "event"),
     [
         *(("x/${a}", event) for event in ({}, {"a": None}, {"a": ""})),
@@ -189,7 +190,7 @@ def test_or_it_is_a_fault_that_names_it(text: str, event: dict[str, Any]) -> Non
         render(event, Run())
 
 
-@pytest.mark.parametrize("count", [2, templates.MOST_IN_ONE_LITERAL, templates.MOST_IN_ONE_LITERAL + 1, 5_000])
+@cases.table("count", [2, templates.MOST_IN_ONE_LITERAL, templates.MOST_IN_ONE_LITERAL + 1, 5_000])
 def test_a_text_of_many_placeholders_is_filled_in_place(count: int) -> None:
     assert render("${a}-" * count, {"a": "b"}) == "b-" * count
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
-import pytest
 
 from core import documents
 from core.catalog import builtin
@@ -13,17 +12,18 @@ from core.jobs import staging
 from core.operations import REGISTRY
 from core.workflows import authoring, check, modules
 from mcp_server.cli import stage
+from tests import cases
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTS = sorted(path for path in EXAMPLES.iterdir() if path.suffix in (".yaml", ".yml", ".json"))
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@cases.table("path", DOCUMENTS, ids=lambda path: path.name)
 def test_an_example_is_listed(path: Path) -> None:
     assert f"({path.name})" in (EXAMPLES / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@cases.table("path", DOCUMENTS, ids=lambda path: path.name)
 def test_an_example_is_valid(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     for document in documents.load(text, origin=path.name):

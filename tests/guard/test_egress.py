@@ -17,13 +17,13 @@ from core.guard.addresses import allowed_networks, check_url, denied
 from core.guard.dialing import Unreachable
 from core.guard.egress import Egress
 from core.settings import Settings
-from tests import waiting
+from tests import cases, waiting
 from tests.dsl import web
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "address",
     """127.0.0.1 127.255.255.254 0.0.0.0 10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1 100.64.0.1 100.100.100.200
     169.254.169.254 168.63.129.16 192.0.0.1 198.18.0.1 198.19.255.255 224.0.0.1 239.255.255.255 240.0.0.1
@@ -36,7 +36,7 @@ def test_an_address_inside_or_beside_the_network_is_denied(address: str) -> None
     assert denied(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "address",
     ["1.1.1.1", "8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "193.0.0.1"],
 )
@@ -58,7 +58,7 @@ def test_an_administrator_opens_addresses_by_block() -> None:
     assert denied(ipaddress.ip_address("127.0.0.2"), allow)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "url",
     [
         "http://a.com\\@127.0.0.1/",
@@ -93,15 +93,13 @@ def test_an_address_that_two_parsers_may_read_differently_is_refused(url: str) -
         check_url(url)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://a.com", "https://a.com:8443/x?y=z#f", "http://[2606:4700::1]/x", "http://münchen.de/"]
-)
+@cases.table("url", ["http://a.com", "https://a.com:8443/x?y=z#f", "http://[2606:4700::1]/x", "http://münchen.de/"])
 def test_a_plain_address_is_fine(url: str) -> None:
     assert check_url(url).host
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
+@cases.table(
     "host",
     """127.0.0.1 localhost 127.1 2130706433 0x7f000001 0177.0.0.1 0x7f.1 0 0.0.0.0 [::1] [::ffff:127.0.0.1]
     [::ffff:7f00:1] LOCALHOST localhost.""".split(),
@@ -191,7 +189,7 @@ async def test_a_name_is_looked_up_once_for_each_connection_so_it_cannot_flip_af
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@cases.table("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_an_answer_and_is_not_followed(status: int) -> None:
     async with web.serve(web.answer()) as target, web.serve(web.answer(status, location=target.url())) as site:
         client = Egress(LOOPBACK)
@@ -213,7 +211,7 @@ async def test_proxy_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
+@cases.table(
     "headers",
     [
         {"x": "a\r\nevil: 1"},

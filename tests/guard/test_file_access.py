@@ -17,6 +17,7 @@ from core.guard import file_access, nofollow
 from core.guard.file_access import FileAccess, check_name
 from core.guard.filepolicy import FilePolicy
 from core.guard.pathrules import ANYWHERE
+from tests import cases
 from tests.filepolicies import EVERYWHERE, everywhere, only
 
 
@@ -46,7 +47,7 @@ def test_a_regular_file_is_read_and_appended_to(access: FileAccess, tmp_path: Pa
     assert content(access, target) == b"one\ntwo\n"
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "path",
     [
         "../x",
@@ -65,7 +66,7 @@ def test_a_path_that_leads_elsewhere_is_refused_without_looking_at_the_disk(path
         ANYWHERE.locate(path)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "name",
     [
         "",

@@ -20,9 +20,10 @@ from core.guard.filepolicy import FileMode, FilePolicy
 from core.guard.pathrules import FileRules
 from core.model.enrolment import Ability, WorkerGrant
 from core.settings import Settings
+from tests import cases
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("text", "root"),
     [
         ("/srv/in", FileRoot("/srv/in")),
@@ -38,9 +39,7 @@ def test_a_file_root_is_read_and_told_in_one_form(text: str, root: FileRoot) -> 
     assert str(root) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["", "in", "./in", "~/in", "acme=in", "acme:etl:/in", "=/in", ":/in", "/a/../b", "/a\0"]
-)
+@cases.table("text", ["", "in", "./in", "~/in", "acme=in", "acme:etl:/in", "=/in", ":/in", "/a/../b", "/a\0"])
 def test_what_is_no_file_root_is_refused_with_the_form_that_is_one(text: str) -> None:
     with pytest.raises(pydantic.ValidationError) as refused:
         Settings(file_roots=(text,))

@@ -8,6 +8,7 @@ from core.errors import Forbidden
 from core.fileroots import FileMode, FileRoot
 from core.guard.filepolicy import SYSTEM_TREES, FilePolicy
 from core.guard.pathrules import AnyOf, FileRules
+from tests import cases
 
 ROOTS = ("/srv/all", "acme=/srv/acme", "umbra=/srv/all/umbra", "acme=/srv/in:ro", "acme=/srv/in/out")
 HOME = "/home/me"
@@ -28,7 +29,7 @@ def may(place: FileRules, path: str, *, write: bool = False) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("path", "reads", "writes"),
     [
         ("day/x.log", True, True),
@@ -59,9 +60,7 @@ def test_a_tenant_has_its_data_directory_and_its_file_roots(path: str, reads: bo
     assert (may(rules(), path), may(rules(), path, write=True)) == (reads, writes)
 
 
-@pytest.mark.parametrize(
-    ("path", "is_open"), [("x", True), ("/srv/all/x", True), (f"{DATA}/acme/x", False), ("/tmp/x", False)]
-)
+@cases.table(("path", "is_open"), [("x", True), ("/srv/all/x", True), (f"{DATA}/acme/x", False), ("/tmp/x", False)])
 def test_with_roots_alone_relative_paths_start_at_the_first(path: str, is_open: bool) -> None:
     place = rules(FileMode.ROOTS)
     assert may(place, path) is is_open
@@ -71,7 +70,7 @@ def test_with_roots_alone_relative_paths_start_at_the_first(path: str, is_open: 
         rules(FileMode.ROOTS, "acme", "umbra=/srv/umbra").locate("x")
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("path", "reads", "writes"),
     [
         ("x", True, True),

@@ -151,7 +151,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with rig.target(tmp_path_factory.mktemp("matrix") / "home", mcp=True, workers=1) as made:
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             await furnish(made.engine)
             made.tokens |= await _credentials(made)
         async with made.client(None) as client:

@@ -165,7 +165,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
     async with rig.target(tmp_path_factory.mktemp("matrix") / "home", mcp=True, workers=1) as made:
-        with anyio.fail_after(60):
+        with anyio.fail_after(120):
             await furnish(made.engine)
         async with made.client(None) as client:
             yield Scene(made, client)
@@ -211,7 +211,7 @@ async def test_without_a_credential_that_counts_nothing_is_answered(scene: Scene
                 assert len({answer.content for answer in answers}) == 1
 
 
-@pytest.mark.parametrize("era", ERAS)
+@cases.table("era", ERAS)
 async def test_to_another_tenant_there_is_nothing(era: str, scene: Scene) -> None:
     async with scene.peer("other", era) as peer:
         with cases.every() as case:
@@ -224,7 +224,7 @@ async def test_to_another_tenant_there_is_nothing(era: str, scene: Scene) -> Non
                         assert CANARY not in answers[0][1]
 
 
-@pytest.mark.parametrize("era", ERAS)
+@cases.table("era", ERAS)
 async def test_what_the_program_is_shows_the_same_to_everybody(era: str, scene: Scene) -> None:
     methods = [method for method, of in CELLS if of == era and method in SAME_FOR_ALL]
     answers: dict[str, list[Any]] = {method: [] for method in methods}
@@ -238,7 +238,7 @@ async def test_what_the_program_is_shows_the_same_to_everybody(era: str, scene: 
                 assert first[0] == 200 and others == [first] * 3
 
 
-@pytest.mark.parametrize("era", ERAS)
+@cases.table("era", ERAS)
 async def test_in_the_tenant_itself_it_is_there(era: str, scene: Scene) -> None:
     """Without this the tests above could pass with names that nobody has."""
     reads = {op.name for op in REGISTRY if op.effect == "read"}
@@ -293,7 +293,7 @@ async def _counted(peer: Peer) -> Params:
     return dict(message["result"]["structuredContent"]["calls"])
 
 
-@pytest.mark.parametrize("who", ["user", "second", "admin", "other"])
+@cases.table("who", ["user", "second", "admin", "other"])
 async def test_a_session_counts_the_calls_of_its_own_identity(who: str, scene: Scene) -> None:
     async with scene.peer("admin", ERAS[1]) as admin, scene.peer(who, ERAS[1]) as peer:
         before = await _counted(peer)

@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from core.model import notices, scopes
 from core.model.principal import PLATFORM, Caller, Principal, Role
 from core.operations import REGISTRY
 from mcp_server import attach
 from mcp_server.http import sessions, streams
-from tests import sources
+from tests import cases, sources
 
 CORE = Path(notices.__file__).parents[1]
 USER = Caller(Principal("bob", Role.USER, ("tenant-a",)), "tenant-a")
@@ -60,7 +58,7 @@ def test_what_has_no_rule_is_heard_by_nobody() -> None:
     assert not notices.hears(REGISTRY, everybody, "tokens", {"id": "tok_1"})
 
 
-@pytest.mark.parametrize("topic", sorted(notices.TOPICS))
+@cases.table("topic", sorted(notices.TOPICS))
 def test_a_notice_is_heard_by_who_may_ask_for_the_same(topic: str) -> None:
     for own, slug in itertools.product(SCOPES, ("x", "y", "")):
         caller = scoped(*own)
@@ -88,7 +86,7 @@ def test_what_a_trigger_key_hears_of_runs_is_about_its_trigger() -> None:
         assert not notices.hears(REGISTRY, scoped("trigger:x"), topic, {"tenant": "tenant-a", "slug": "x"})
 
 
-@pytest.mark.parametrize("topic", sorted(notices.TOPICS))
+@cases.table("topic", sorted(notices.TOPICS))
 def test_of_the_platform_everyone_hears_what_is_shared_and_its_principals_the_rest(topic: str) -> None:
     operator = replace(USER, principal=Principal("op", Role.ADMIN, ("tenant-a",), platform=True))
     data: dict[str, Any] = {"tenant": PLATFORM, "slug": "x", "name": "d"}

@@ -13,7 +13,7 @@ import pytest
 from mcp.client.stdio import StdioServerParameters
 
 from mcp_server.cli import stage
-from tests import waiting
+from tests import cases, waiting
 
 pytestmark = pytest.mark.anyio
 BROKEN = """\
@@ -80,7 +80,7 @@ async def test_an_agent_authors_checks_traces_and_runs_a_job_with_its_tools_alon
     assert (await good(agent, "job_undeploy", name="authored"))["workloads"] == []
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("tool", "arguments", "code", "pointer"),
     [
         ("dsl_reference", {"kind": "inputs"}, "invalid_params", "/kind"),
@@ -177,7 +177,7 @@ async def test_a_job_that_fails_at_once_fails_the_command_unless_told_not_to_wai
     assert (await run(scene, "job", "undeploy", "fails"))[0] == 0
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("words", "code", "fault"),
     [
         (("job", "trace", "/nowhere.yaml"), 1, "Cannot read /nowhere.yaml"),

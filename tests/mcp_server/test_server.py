@@ -21,6 +21,7 @@ from core import errors
 from mcp_server import protocol, server
 from mcp_server.door import Door
 from mcp_server.session import EngineSession, Options
+from tests import cases
 from tests.mcp_server import fake
 
 pytestmark = pytest.mark.anyio
@@ -129,8 +130,8 @@ async def test_an_unknown_tool_is_a_protocol_error(era: str) -> None:
             assert unknown in fault.value.message
 
 
-@pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize(
+@cases.table("era", ERAS)
+@cases.table(
     ("tool", "arguments", "pointer"),
     [
         ("catalog_search", {"limit": "many"}, "/limit"),
@@ -156,7 +157,7 @@ async def test_arguments_that_do_not_fit_are_told_with_the_place(
         assert "_wait_timeout_seconds" in error["hint"] and "callback" not in error["hint"]
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "value",
     ["x" * 10_000_000, 10**30, "\ud800", [[[]]] * 10],
     ids=["ten megabytes", "a huge integer", "a lone surrogate", "nested"],

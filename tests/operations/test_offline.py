@@ -40,7 +40,7 @@ async def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose engine had a worker, a deployment and a run, and has been stopped."""
     made = tmp_path_factory.mktemp("offline") / "home"
     async with engine_on(made, workers=1) as engine:
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             await furnish(engine)
     return made
 

@@ -113,7 +113,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine]:
     async with engine_on(tmp_path_factory.mktemp("rights") / "home", workers=1) as running:
-        with anyio.fail_after(30):
+        with anyio.fail_after(120):
             await furnish(running)
         yield running
 
@@ -220,7 +220,8 @@ async def test_nobody_touches_what_another_tenant_owns(engine: Engine) -> None:
 
 
 def _rows_of_a(db: Any) -> dict[str, list[Any]]:
-    owned = [table.name for table in db.tables if any(column.name == "tenant" for column in table.columns)]
+    owned = {table.name for table in db.tables if any(column.name == "tenant" for column in table.columns)}
+    owned -= {"usage"}  # it counts rows of `invocations` after a while, and those are compared
     # Its jobs and schedules go on, and what is well is known to be so in more ways as their first events come through.
     by_themselves = {
         "runs": " AND (by != '' OR state = 'canceled')",

@@ -12,6 +12,7 @@ from core import clock
 from core.engine import Engine
 from core.model.operation import Effect
 from core.operations import REGISTRY
+from tests import cases
 from tests.engines import ADMIN, engine_on
 from tests.furnished import arguments_of, furnish
 
@@ -55,7 +56,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engi
         yield made
 
 
-@pytest.mark.parametrize("name", READS)
+@cases.table("name", READS)
 async def test_a_number_that_readers_round_has_its_text_beside_it(engine: Engine, name: str) -> None:
     answer = await engine.call(name, arguments_of(REGISTRY[name], real=True), ADMIN)
     assert list(without_text(answer)) == []

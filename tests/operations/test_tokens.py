@@ -18,6 +18,7 @@ from core.model.principal import EVERY_TENANT, SYSTEM, Caller, Principal, Role, 
 from core.operations.registry import MAX_PAGE
 from mcp_server.http import auth
 from mcp_server.http.auth import TokenAuth
+from tests import cases
 from tests.engines import ADMIN, USER, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -226,7 +227,7 @@ def test_a_jwt_is_read_at_the_time_that_it_is_for() -> None:
     assert signer.read(_forged(), NOW) is not None  # so the forgeries below fail for what is wrong with them
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "token",
     [
         _forged(b"x" * 32),

@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonschema
 import orjson
-import pytest
 
 from core.model.trigger import TOOL_PREFIX, Definition
 from core.operations import REGISTRY
@@ -17,7 +16,7 @@ from core.triggers.registry import Trigger
 from mcp_server import manual, tools
 from mcp_server.cli.forms import FORMS
 from mcp_server.door import LOCAL
-from tests import fences
+from tests import cases, fences
 
 EVERY = list(fences.of_docs())
 CALLS = [fence for fence in EVERY if fence.is_call]
@@ -48,7 +47,7 @@ def input_schemas() -> dict[str, Any]:
 SCHEMAS = input_schemas()
 
 
-@pytest.mark.parametrize("fence", CALLS, ids=[fence.at for fence in CALLS])
+@cases.table("fence", CALLS, ids=[fence.at for fence in CALLS])
 def test_a_call_names_a_tool_and_its_arguments_fit(fence: fences.Fence) -> None:
     call = orjson.loads(fence.text)
     assert call.keys() == {"name", "arguments"}
@@ -99,7 +98,7 @@ def called_by(line: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("name", manual.pages())
+@cases.table("name", manual.pages())
 def test_a_page_shows_the_call_of_a_tool_before_its_command(name: str) -> None:
     called: set[str] = set()
     late = []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.store.fulltext import FullText
+from tests import cases
 
 ROWS = [
     ("http-poll", "Collect pages of an API"),
@@ -16,7 +16,7 @@ ROWS = [
 INDEX = FullText(("slug", "text"), (8.0, 1.0), ROWS)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("words", "found"),
     [
         (["poll"], {0}),
@@ -48,7 +48,7 @@ def test_a_hit_in_a_heavier_column_and_of_the_whole_word_scores_more() -> None:
     assert min(scores.values()) > 0
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "word",
     [
         '"',

@@ -8,6 +8,7 @@ from core import errors
 from core.triggers import callbacks, posting
 from core.triggers.callbacks import Callback
 from core.triggers.posting import Answer
+from tests import cases
 
 
 def faults(url: str = "https://a.example/x", headers: dict[str, str] | None = None, allow: tuple[str, ...] = ()) -> str:
@@ -16,7 +17,7 @@ def faults(url: str = "https://a.example/x", headers: dict[str, str] | None = No
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "url",
     """http://127.0.0.1/ http://localhost/ http://LOCALHOST./ http://a.localhost/ http://[::1]/ http://0.0.0.0/ http://0/
     http://127.1/ http://2130706433/ http://0x7f000001/ http://0x7f.1/ http://0177.0.0.1/ http://①②⑦.⓪.⓪.①/
@@ -33,7 +34,7 @@ def test_an_address_that_may_not_be_reached_or_read_in_two_ways_is_refused(url: 
     assert "/callback/url" in faults(url)
 
 
-@pytest.mark.parametrize("url", ["http://a.com/\tx", "http://a.com/\r\nX: y", "http://a b.com/", "http://a\0.com/"])
+@cases.table("url", ["http://a.com/\tx", "http://a.com/\r\nX: y", "http://a b.com/", "http://a\0.com/"])
 def test_an_address_with_spaces_or_control_characters_is_refused(url: str) -> None:
     assert "/callback/url" in faults(url)
 
@@ -56,7 +57,7 @@ def test_a_receiver_is_named_without_what_may_be_a_credential(url: str, receiver
     assert posting.check(Callback(url=url), ()).receiver == receiver
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "name",
     """Host Content-Length Transfer-Encoding Connection Upgrade TE Trailer Keep-Alive Proxy-Authorization
     Proxy-Connection Expect Content-Type webhook-id Webhook-Timestamp webhook-signature""".split(),
@@ -65,7 +66,7 @@ def test_headers_of_the_connection_and_of_sluice_are_refused(name: str) -> None:
     assert f"/callback/headers/{name}" in faults(headers={name: "x"})
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("name", "value"),
     [
         ("x y", "1"),
@@ -99,17 +100,17 @@ def test_at_most_thirty_two_headers(count: int) -> None:
         assert posting.check(Callback(url="https://a.example/", headers=headers), ()).headers == headers
 
 
-@pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
+@cases.table("status", [200, 201, 202, 204, 299])
 def test_every_success_is_an_acceptance(status: int) -> None:
     assert posting.judge(1, Answer(status, "", "")).outcome == "delivered"
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308, 304, 400, 401, 403, 404, 409, 410, 422, 499])
+@cases.table("status", [301, 302, 303, 307, 308, 304, 400, 401, 403, 404, 409, 410, 422, 499])
 def test_what_will_not_change_is_given_up_at_once(status: int) -> None:
     assert posting.judge(1, Answer(status, "5", "")).outcome == "dead"
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599, None])
+@cases.table("status", [408, 429, 500, 502, 503, 504, 599, None])
 def test_what_may_pass_is_tried_five_times_with_growing_pauses(status: int | None) -> None:
     verdicts = [posting.judge(n, Answer(status, "", "cannot reach it")) for n in range(1, 6)]
     assert [one.outcome for one in verdicts] == ["pending"] * 4 + ["dead"]
@@ -119,7 +120,7 @@ def test_what_may_pass_is_tried_five_times_with_growing_pauses(status: int | Non
         assert 0.8 * middle <= pause <= 1.2 * middle
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("value", "least", "most"),
     [
         ("120", 120, 120),

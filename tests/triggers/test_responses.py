@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from core.model.states import InvocationState
 from core.triggers import responses
+from tests import cases
 
 EXPECTED = responses.Expected("inv_1", "tenant-a", "smoke.reply")
 GOOD: dict[str, Any] = {
@@ -31,7 +30,7 @@ def test_the_envelope_of_the_documentation_is_accepted() -> None:
     assert responses.outcome(failed) is InvocationState.FAILED
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("change", "why"),
     [
         ({"extra": 1}, "unknown key 'extra'"),
@@ -58,7 +57,7 @@ def test_a_deviation_is_refused_with_the_reason(change: dict[str, Any], why: str
     assert why in reason
 
 
-@pytest.mark.parametrize("key", responses.REQUIRED)
+@cases.table("key", responses.REQUIRED)
 def test_every_required_key_is_required(key: str) -> None:
     short = {k: v for k, v in GOOD.items() if k != key}
     assert responses.fault(short, EXPECTED, "tenant-a") == f"missing key {key!r}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import pytest
-
 from core.triggers import schemas
+from tests import cases
 
 ME = {"$ref": "#/$defs/me"}
 
@@ -28,7 +27,7 @@ def chain(length: int) -> dict[str, Any]:
     return with_defs(me={"$ref": "#/$defs/a0"}, **defs, **{f"a{length}": {}})
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("schema", "why"),
     [
         (doubling(20), "more than 1000"),
@@ -55,7 +54,7 @@ def test_what_could_take_for_ever_is_refused_at_once(schema: dict[str, Any], why
     assert time.process_time() - before < 1.0
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "me",
     [
         {"properties": {"left": ME, "right": ME}},

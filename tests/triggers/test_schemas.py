@@ -9,6 +9,7 @@ import pytest
 from mcp.shared.inbound import find_invalid_x_mcp_header
 
 from core.triggers import schemas
+from tests import cases
 
 GOOD: dict[str, Any] = {
     "type": "object",
@@ -38,7 +39,7 @@ def _deep(levels: int) -> dict[str, Any]:
     return schema
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("schema", "pointer", "why"),
     [
         ([], "/s", "object"),
@@ -92,7 +93,7 @@ def test_defaults_that_fit_nothing_are_told() -> None:
     assert schemas.default_problems(GOOD, {"depth": 3}, "/d") == []
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("properties", "pointer"),
     [
         ({"a": {"type": "string", "x-mcp-header": "Two words"}}, "/s/properties/a/x-mcp-header"),

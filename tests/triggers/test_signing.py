@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from core.triggers import signing
+from tests import cases
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"test": 2432232314}'
@@ -22,7 +23,7 @@ def test_the_published_vector_is_met() -> None:
     }
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("id", "seconds", "body"),
     [
         ("msg_p5jXN8AQM9LWM0D4loKWxJeL", 1614265330, BODY),
@@ -46,7 +47,7 @@ def test_without_a_secret_only_the_signature_is_missing() -> None:
     assert set(signing.headers([], "evt_1", 5, b"")) == {"webhook-id", "webhook-timestamp"}
 
 
-@pytest.mark.parametrize("secret", ["", "plain text!", "whsec_c2hvcnQ=", "whsec_" + "QUJD" * 40, "é" * 40])
+@cases.table("secret", ["", "plain text!", "whsec_c2hvcnQ=", "whsec_" + "QUJD" * 40, "é" * 40])
 def test_what_is_no_signing_secret_is_refused_without_being_told(secret: str) -> None:
     with pytest.raises(ValueError, match="must be whsec_") as caught:
         signing.key(secret)

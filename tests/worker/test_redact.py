@@ -8,12 +8,12 @@ import json
 from typing import SupportsIndex
 from urllib.parse import quote, quote_plus
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import shorten
 from core.worker.redact import MASK, Redactor, Stream
+from tests import cases
 
 SECRET = 'p"ä/s+w\\ord\n42%'
 
@@ -39,13 +39,13 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+@cases.table("form", FORMS.values(), ids=FORMS)
 def test_every_form_of_a_secret_is_masked(form: str) -> None:
     assert knowing(SECRET).text(f"before {form} after") == f"before {MASK} after"
 
 
-@pytest.mark.parametrize("before", ["", "u", "us", "use", "user:"])
-@pytest.mark.parametrize("after", ["", "x", "xy", "xyz"])
+@cases.table("before", ["", "u", "us", "use", "user:"])
+@cases.table("after", ["", "x", "xy", "xyz"])
 def test_base64_of_something_with_a_secret_inside_gives_nothing_of_it_away(before: str, after: str) -> None:
     whole = base64.b64encode(f"{before}{SECRET}{after}".encode()).decode()
     left = knowing(SECRET).text(f"Basic {whole}").removeprefix("Basic ")

@@ -11,6 +11,7 @@ import pytest
 from core import errors
 from core.catalog import builtin, graph, items
 from core.workflows import authoring, check
+from tests import cases
 from tests.workflows.texts import KNOWN, PASS, SPOOL, found, known, report
 
 TEN = """\
@@ -245,7 +246,7 @@ FAULTS: dict[str, tuple[str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", FAULTS)
+@cases.table("what", FAULTS)
 def test_one_fault_is_told_once_at_its_place(what: str) -> None:
     body, code, pointer = FAULTS[what]
     slug = "w" if body else "quickstart-file-store-roundtrip"
@@ -370,7 +371,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@cases.table("what", REFUSED)
 def test_a_text_that_cannot_be_filed_is_refused_with_a_place(what: str) -> None:
     with pytest.raises(errors.InvalidDocument) as refused:
         authoring.read(REFUSED[what], "w.yaml")
@@ -378,7 +379,7 @@ def test_a_text_that_cannot_be_filed_is_refused_with_a_place(what: str) -> None:
     assert len(str(refused.value)) < 2000
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "steps", ["7", "[]", "[7]", "[null]", "[[]]", "{}", "[{id: null}]", "[{id: a, in: 7}]", "[{id: a, in: {x: 7}}]"]
 )
 def test_steps_of_another_shape_are_faults_and_not_crashes(steps: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from core import errors, ownership
 from mcp_server.cli import codes, connect, console, deployments, failures, forms, main
-from tests import sources
+from tests import cases, sources
 
 HERE = Path(codes.__file__).parent
 
@@ -40,7 +40,7 @@ def test_a_fault_ends_a_command_with_the_code_of_its_class(
     assert capsys.readouterr().err.startswith("error: ")
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("state", "waited", "code"),
     [
         ("running", True, 0),
@@ -56,7 +56,7 @@ def test_what_became_of_a_plan_has_a_code(state: str, waited: bool, code: int) -
     assert codes.of_apply(state, waited=waited) == code
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("state", "given", "code"),
     [
         ("succeeded", {}, 0),
@@ -70,7 +70,7 @@ def test_a_run_that_goes_on_is_unfinished_only_for_who_waited(state: str, given:
     assert forms.outcome({"state": state}, given) == code
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("state", "given", "code"),
     [
         ("running", {}, 0),

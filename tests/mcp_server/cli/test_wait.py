@@ -11,6 +11,7 @@ import pytest
 
 from core import errors
 from mcp_server.cli import connect, main, render, wait, watching
+from tests import cases
 
 pytestmark = pytest.mark.anyio
 UP, DOWN, DONE = (
@@ -20,7 +21,7 @@ UP, DOWN, DONE = (
 )
 
 
-@pytest.mark.parametrize(
+@cases.table(
     ("kind", "answer", "wanted", "met", "hopeless"),
     [
         ("deployment", {"state": "running", "health": "degraded"}, "running", True, False),
@@ -46,7 +47,7 @@ async def test_how_something_stands_is_read_off_its_answer(
         assert standing.told == "workloads failed, running: no disk"
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("60s", 60), ("1.5m", 90), ("1h", 3600), ("200ms", 0.2)])
+@cases.table(("text", "seconds"), [("90", 90), ("60s", 60), ("1.5m", 90), ("1h", 3600), ("200ms", 0.2)])
 async def test_a_span_of_time_is_written_with_its_unit(text: str, seconds: float) -> None:
     assert wait.span(text) == seconds
     with pytest.raises(errors.InvalidParams):

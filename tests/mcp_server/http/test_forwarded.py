@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core import errors
 from core.settings import Settings
 from mcp_server.http import auth, cookies, forwarded, serving
+from tests import cases
 from tests.mcp_server.http import service as made
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +23,7 @@ def origin(peer: str, *headers: tuple[str, str]) -> tuple[str, str] | None:
     return TRUSTED.origin(peer, [(name.encode(), value.encode("latin-1")) for name, value in headers])
 
 
-@pytest.mark.parametrize(
+@cases.table(
     "headers, found",
     [
         ([("x-forwarded-for", CLIENT)], (CLIENT, "")),
