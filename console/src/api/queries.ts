@@ -1,7 +1,7 @@
 // Reads of the engine as React queries: kept by tenant, operation and arguments, asked anew when a notice says so.
 
 import { type Query, type UseQueryResult, useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { useTenant } from "../parts/session";
 import { type Args, call, type Name, type Problem, type Result, type RowOf } from "./client";
 
@@ -15,7 +15,7 @@ const here = () => ({
 
 export interface Reading {
   enabled?: boolean;
-  /** All pages of a list, one after the other: for what is decided by all of its rows. */
+  /** All pages of a list at once: for what is decided by all of its rows. */
   whole?: boolean;
   /** Milliseconds after which it is asked anew, for what no notice tells. */
   every?: number;
@@ -43,19 +43,34 @@ interface Page<Row> {
   total?: number;
 }
 
+/** All pages of a list as one page, requested one after the other within one read. With a read for each page, a notice
+ * between two of them would start again at the first page, and a stream of notices would never reach the last. */
+export async function wholeOf<Row>(ask: (cursor: string) => Promise<Page<Row>>): Promise<Page<Row>> {
+  const items: Row[] = [];
+  for (let cursor: string | null | undefined = ""; ; ) {
+    const page = await ask(cursor);
+    items.push(...page.items);
+    cursor = page.next_cursor;
+    if (!cursor) return { ...page, items };
+  }
+}
+
 /** A list, page by page: its rows so far, and how to get more. */
 export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, reading: Reading = {}) {
   const tenant = useTenant();
   const [sort, setSort] = useState<string>();
   const order = sort ? { sort } : {};
   const query = useInfiniteQuery<Page<RowOf<N>>, Problem>({
-    queryKey: [tenant, name, { ...args, ...order }],
+    queryKey: [tenant, name, { ...args, ...order }, reading.whole ? "whole" : "paged"],
     queryFn: ({ signal, pageParam }) => {
-      const page = pageParam ? { cursor: pageParam } : {};
-      return call(name, { limit: 100, ...args, ...order, ...page } as unknown as Args<N>, {
-        tenant,
-        signal,
-      }) as Promise<Page<RowOf<N>>>;
+      const ask = (cursor: string) => {
+        const page = cursor ? { cursor } : {};
+        return call(name, { limit: 100, ...args, ...order, ...page } as unknown as Args<N>, {
+          tenant,
+          signal,
+        }) as Promise<Page<RowOf<N>>>;
+      };
+      return reading.whole ? wholeOf(ask) : ask(pageParam as string);
     },
     initialPageParam: "",
     getNextPageParam: (last) => last.next_cursor || undefined,
@@ -63,13 +78,6 @@ export function useList<N extends Name>(name: N, args: Omit<Args<N>, "cursor">, 
     refetchInterval: reading.every ?? false,
     ...here(),
   });
-  const { hasNextPage, isFetching, isFetchNextPageError, dataUpdatedAt, fetchNextPage } = query;
-  const more = reading.whole && hasNextPage && !isFetching && !isFetchNextPageError;
-  // A page that a notice has called off, before anybody saw that it was asked for, is asked for when there is data again.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: that there is new data is the occasion
-  useEffect(() => {
-    if (more) void fetchNextPage();
-  }, [more, dataUpdatedAt, fetchNextPage]);
   const rows = query.data?.pages.flatMap((page) => page.items) ?? [];
   return { ...query, rows, total: query.data?.pages[0]?.total, by: { sort, set: setSort } };
 }

@@ -20,6 +20,15 @@ export const ABOUT: Record<string, string[]> = {
 };
 const GATHER_MS = 250; // a burst of notices is one question
 
+/** Ask again for what a notice is about. A request on its way may be answered with what was there before the notice: it
+ * is awaited, then repeated. It is not cancelled, since notices that come faster than answers would cancel every one. */
+export async function askAgain(client: QueryClient, names: string[]): Promise<void> {
+  const predicate = ({ queryKey }: { queryKey: readonly unknown[] }) =>
+    names.some((name) => String(queryKey[1]).startsWith(name));
+  await client.refetchQueries({ predicate, fetchStatus: "fetching" }, { cancelRefetch: false });
+  await client.invalidateQueries({ predicate }, { cancelRefetch: false });
+}
+
 /** Follow until `signal` ends it. A page that nobody sees asks for nothing; it asks for all when it is seen again. */
 export function follow(client: QueryClient, tenant: string, tell: (now: Liveness) => void, signal: AbortSignal): void {
   const kinds = new Set<string>();
@@ -28,10 +37,7 @@ export function follow(client: QueryClient, tenant: string, tell: (now: Liveness
     const names = [...kinds].flatMap((kind) => ABOUT[kind] ?? []);
     kinds.clear();
     if (document.hidden) missed = true;
-    else
-      void client.invalidateQueries({
-        predicate: ({ queryKey }) => names.some((name) => String(queryKey[1]).startsWith(name)),
-      });
+    else void askAgain(client, names);
   };
   const askAll = () => {
     missed = document.hidden;

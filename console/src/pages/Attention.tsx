@@ -25,7 +25,6 @@ export function Attention({ deployments, workers, schedules }: Asked) {
   const asked = [deployments, workers, schedules, workloads, failed, silent, letters];
   const refused = asked.find(({ error }) => error);
   const waiting = asked.some(({ data }) => data === undefined);
-  const whole = ![deployments, workers, schedules].some(({ hasNextPage }) => hasNextPage);
   const unwell = deployments.rows.filter(({ health, drift }) => toneOf(health) !== "well" || drift > 0);
   const single = workloads.rows.filter(({ deployment }) => !deployment);
   const lost = workers.rows.filter(({ state }) => state !== "online");
@@ -81,8 +80,8 @@ export function Attention({ deployments, workers, schedules }: Asked) {
           )}
         </ul>
       )}
-      {!refused && (waiting || !whole) && <Loading />}
-      {!refused && !waiting && whole && !found && (
+      {!refused && waiting && <Loading />}
+      {!refused && !waiting && !found && (
         <p>
           <State word="healthy" title="all that is deployed" /> Nothing needs you.
         </p>
