@@ -117,8 +117,10 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_they_were() -> Iterator[None]:
-    """Commands that run in the process of the tests set up its logs; the next test finds them as at the start."""
+def _process_as_it_was() -> Iterator[None]:
+    """Commands that run in the process of the tests set up its logs and output; the next test finds neither."""
     yield
+    if (render := sys.modules.get("mcp_server.cli.render")) is not None:
+        render.choose("table")
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

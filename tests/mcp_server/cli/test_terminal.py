@@ -146,7 +146,7 @@ def test_fish_completes_commands_and_flags(tmp_path: Path, capsys: pytest.Captur
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
         return [offer.partition("\t")[0] for offer in done.stdout.splitlines()]
 
-    assert completed("sluice wor") == ["worker", "workflow"]
+    assert sorted(completed("sluice wor")) == ["worker", "worker-token", "workflow", "workload"]
     assert completed("sluice job de") == ["delete", "deploy"]
     assert completed("sluice apply --roll") == ["--rollback-on-failure"]
     assert completed("sluice-mcp ins") == ["install"]
