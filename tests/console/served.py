@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import signal
 import subprocess
@@ -15,18 +16,25 @@ from typing import Any
 import httpx
 
 from mcp_server.cli import stage
+from mcp_server.http import admission
 
-START_SECONDS = 40.0
-WAIT_MS = 20_000
+START_SECONDS = 120.0  # deadlines are far more than anything takes, also on a machine that does much else
+WAIT_MS = 60_000
+DEFAULT = "default"
+OURS = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}  # as a browser says it of a page of the console
 _LINK = re.compile(r"Console (\S+)/console/#code=(\w+)")
 
 
 @dataclass
 class Served:
-    """One engine with its home; `url` is where it listens, `link` opens its console once."""
+    """One engine with its home; `url` is where it listens, `link` opens its console once.
+
+    Calls and addresses are those of `tenant`.
+    """
 
     home: Path
     workers: int = 1
+    tenant: str = DEFAULT
     url: str = ""
     link: str = ""
     _process: subprocess.Popen[bytes] | None = None
@@ -65,12 +73,21 @@ class Served:
     def token(self) -> str:
         return (self.home / "admin.token").read_text(encoding="ascii").strip()
 
-    def call(self, operation: str, tenant: str = "default", /, **arguments: Any) -> dict[str, Any]:
+    def of(self, tenant: str) -> Served:
+        """The same engine, as another tenant sees it."""
+        return dataclasses.replace(self, tenant=tenant)
+
+    @property
+    def console(self) -> str:
+        """Where the pages of the tenant begin."""
+        return f"{self.url}/console/" + ("" if self.tenant == DEFAULT else f"t/{self.tenant}/")
+
+    def call(self, operation: str, /, **arguments: Any) -> dict[str, Any]:
         """Do an operation as the administrator."""
         answer = httpx.post(
             f"{self.url}/api/operations/{operation}",
             json=arguments,
-            headers={"authorization": f"Bearer {self.token}", "x-sluice-tenant": tenant},
+            headers={"authorization": f"Bearer {self.token}", "x-sluice-tenant": self.tenant},
             timeout=60,
             trust_env=False,
         )
@@ -81,14 +98,21 @@ class Served:
         """Another link into the console."""
         return self.url + str(self.call("console_link_create")["path"])
 
+    def new_cookie(self) -> dict[str, str]:
+        """The cookie of another session of the administrator, as a browser gets it that signs in."""
+        answer = httpx.post(self.url + admission.SIGN_IN, json={"token": self.token}, headers=OURS, trust_env=False)
+        assert answer.is_success, answer.text
+        ((name, value),) = answer.cookies.items()
+        return {"name": name, "value": value, "url": self.url, "sameSite": "Strict"}
+
 
 @contextmanager
 def serving(place: Path, workers: int = 1) -> Iterator[Served]:
     """An engine on a fresh home; it is ended at the end."""
     place.mkdir(mode=0o700, exist_ok=True)
     made = Served(place / "home", workers)
-    made.start()
     try:
+        made.start()
         yield made
     finally:
         made.end()
@@ -96,15 +120,19 @@ def serving(place: Path, workers: int = 1) -> Iterator[Served]:
 
 @dataclass
 class Visitor:
-    """One browser with cookies of its own; what it complains of fails the test."""
+    """A page of a browser that knows nothing of the pages before it; what it complains of fails the test."""
 
     served: Served
     page: Any
     faults: list[str] = field(default_factory=list)
 
     def go(self, path: str) -> None:
-        """Open an address of the console, below /console/."""
-        self.page.goto(f"{self.served.url}/console/{path}")
+        """Open an address of the tenant's console."""
+        self.page.goto(self.served.console + path)
+
+    def sign_in(self) -> None:
+        """Be the administrator from now on; how people sign in is tested by test_signing_in."""
+        self.page.context.add_cookies([self.served.new_cookie()])
 
     def picture(self) -> None:
         """Keep how the page looks, and say what is on it: for whoever reads why a test failed."""
@@ -137,10 +165,22 @@ class Visitor:
 
 @contextmanager
 def visiting(browser: Any, served: Served, *, expects: tuple[str, ...] = (), **options: Any) -> Iterator[Visitor]:
-    """A visitor who is not signed in yet. `expects` are parts of complaints that the test provokes."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+    """A visitor who is not signed in yet. `expects` are parts of complaints that the test provokes, `options` are of
+    the page: its `viewport`, `color_scheme` and `reduced_motion`."""
+    size = options.pop("viewport", {"width": 1280, "height": 800})
+    media = {"reduced_motion": "reduce", **options}
+    # All visitors share one context, in which the files of the console and what Chromium made of them are known: that
+    # is most of the work of opening a first page. They share nothing else: each is a page of its own, and what
+    # the one before left is cleared.
+    context = browser.contexts[0] if browser.contexts else browser.new_context(ignore_https_errors=True)
     page = context.new_page()
+    if browser.browser_type.name == "chromium":
+        session = context.new_cdp_session(page)
+        session.send("Storage.clearDataForOrigin", {"origin": served.url, "storageTypes": "all"})
+    context.clear_cookies()
     page.set_default_timeout(WAIT_MS)
+    page.set_viewport_size(size)
+    page.emulate_media(**media)
     visitor = Visitor(served, page)
 
     def complained(text: str) -> None:
@@ -153,4 +193,7 @@ def visiting(browser: Any, served: Served, *, expects: tuple[str, ...] = (), **o
         yield visitor
         assert not visitor.faults, visitor.faults
     finally:
-        context.close()
+        for one in context.pages:
+            one.close()
+        if browser.browser_type.name != "chromium":
+            context.close()

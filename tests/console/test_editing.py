@@ -55,6 +55,7 @@ def test_a_workflow_is_written_mended_saved_published_and_offered_for_deployment
     visitor: Visitor, served: Served
 ) -> None:
     page = visitor.page
+    visitor.go("")
     visitor.press("Workflows", "link")
     visitor.press("New workflow", "link")
     write(visitor, text_of("written").replace("echo-source@1.0.0", "echo-sauce@1.0.0"))

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import gzip
-from pathlib import Path
-from typing import Any
 
-import axe_playwright_python
 import orjson
-import pytest
 
 from mcp_server.http import console
-from tests.console.served import Served, visiting
+from tests.console import axe
+from tests.console.served import Served, Visitor
 from tests.engines import EXAMPLES
 
-AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-FIND = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
 KIB = 1024
 ENTRY_KIB, CSS_KIB, PART_KIB, EDITOR_KIB, VIEWER_KIB, WHEEL_KIB = 200, 25, 155, 215, 480, 1400
+LOOKS = (("light", 1280), ("dark", 390))  # a page that is open goes from one to the other
 PAGES = {
     "": "Needs attention",
     "deployments": "page",
@@ -72,11 +68,6 @@ PAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def ids(served: Served) -> dict[str, str]:
-    return furnished(served)
-
-
 def furnished(served: Served) -> dict[str, str]:
     """Something to show on each page; the ids of a plan and of a run."""
     source = "workflow:quickstart-file-store-roundtrip@1"
@@ -90,35 +81,27 @@ def furnished(served: Served) -> dict[str, str]:
     served.call("job_put", document=(EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
     served.call("job_deploy", name="smoke_trigger_handler")
     trigger = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())
-    served.call("trigger_publish", **{**trigger, "tenant_id": "default"})
+    served.call("trigger_publish", **{**trigger, "tenant_id": served.tenant})
     run = served.call("trigger_invoke", slug="smoke_trigger", params={"env": "page"})
     change = {"path": "files", "guid_prefix": "other"}
     second = served.call("deployment_plan", name="page", source=source, values=change)
     return {"PLAN": second["plan_id"], "RUN": run["invocation_id"]}
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_no_page_has_a_fault_of_access_or_sticks_out(
-    browser: Any, served: Served, ids: dict[str, str], scheme: str, width: int
-) -> None:
-    found: dict[str, list[str]] = {}
-    size = {"width": width, "height": 800}
-    with visiting(browser, served, color_scheme=scheme, viewport=size, reduced_motion="reduce") as visitor:
-        visitor.page.goto(served.new_link())
-        visitor.sees("Needs attention")
-        for path, text in PAGES.items():
-            for name, id in ids.items():
-                path = path.replace(name, id)
-            visitor.go(path)
+def test_no_page_has_a_fault_of_access_or_sticks_out(visitor: Visitor, served: Served) -> None:
+    found: list[str] = []
+    ids = furnished(served)
+    for path, text in PAGES.items():
+        for name, id in ids.items():
+            path = path.replace(name, id)
+        for scheme, width in LOOKS:
+            visitor.page.set_viewport_size({"width": width, "height": 800})
+            visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            if (scheme, width) == LOOKS[0]:
+                visitor.go(path)
             visitor.sees(text, within="main")
-            visitor.page.evaluate(AXE)  # not a script of the page, whose policy would not let it in
-            for one in visitor.page.evaluate(FIND)["violations"]:
-                places = "; ".join(str(node["target"]) + node["failureSummary"][:150] for node in one["nodes"][:3])
-                found.setdefault(path, []).append(f"{one['id']}: {places}")
-            wide = visitor.page.evaluate("document.documentElement.scrollWidth")
-            if wide > width:
-                found.setdefault(path, []).append(f"is {wide} px wide")
-    assert not found, "\n".join(f"{path}: {fault}" for path, faults in found.items() for fault in faults)
+            found += [f"{path}, {scheme}, {width} px: {fault}" for fault in axe.faults(visitor.page)]
+    assert not found, "\n".join(found)
 
 
 def test_the_files_are_as_small_as_they_have_to_be() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from tests.console.served import Served, Visitor, serving, visiting
 
@@ -26,6 +25,7 @@ def test_a_killed_engine_is_told_and_nothing_that_was_typed_is_lost(browser: Any
         with visiting(browser, served, expects=gone) as visitor:
             visitor.page.goto(served.link)
             visitor.sees("Needs attention")
+            assert visitor.page.url == f"{served.url}/console/"
             visitor.go("catalog/workflow/quickstart-file-store-roundtrip/deploy")
             visitor.fill("File-store path", "typed-before")
             port = int(served.url.rpartition(":")[2])
@@ -44,7 +44,7 @@ def test_a_killed_engine_is_told_and_nothing_that_was_typed_is_lost(browser: Any
 
 def test_a_user_is_offered_what_a_user_may_do(browser: Any, served: Served) -> None:
     deploy(served, "seen")
-    key = served.call("token_create", username="uma", role="user", tenants=["default"])["token"]
+    key = served.call("token_create", username="uma", role="user", tenants=[served.tenant])["token"]
     with visiting(browser, served, expects=("status of 401", "status of 403")) as visitor:
         visitor.go("")
         visitor.fill("API key", key)
@@ -74,9 +74,10 @@ def test_logs_are_followed_and_searched(visitor: Visitor, served: Served) -> Non
 
 def test_what_is_exported_is_what_is_filtered_in_this_tenant(visitor: Visitor, served: Served) -> None:
     deploy(served, "told", guid_prefix="x")
-    served.call("job_put", "tenant-b", document="name: beat\ninput: {echo: {event: a}}\noutput: {print: STDOUT}\n")
-    served.call("job_deploy", "tenant-b", name="beat")
-    visitor.go("t/tenant-b/messages?type=job-run-ended")
+    other = served.of(f"{served.tenant}-b")
+    other.call("job_put", document="name: beat\ninput: {echo: {event: a}}\noutput: {print: STDOUT}\n")
+    other.call("job_deploy", name="beat")
+    visitor.page.goto(f"{other.console}messages?type=job-run-ended")
     visitor.sees("job-run-ended", within="table")
     with visitor.page.expect_download() as started:
         visitor.press("Export these")
@@ -84,14 +85,13 @@ def test_what_is_exported_is_what_is_filtered_in_this_tenant(visitor: Visitor, s
     assert {(line["message_type"], line["job_name"]) for line in lines} == {("job-run-ended", "beat")}
 
 
-@pytest.mark.parametrize("path", ["deployments/none", "plans/plan_none", "triggers/none", "invocations/inv_none"])
-def test_what_is_not_there_is_said(browser: Any, served: Served, path: str) -> None:
+def test_what_is_not_there_is_said(browser: Any, served: Served) -> None:
     with visiting(browser, served, expects=("status of 404",)) as visitor:
-        visitor.page.goto(served.new_link())
-        visitor.sees("Needs attention")
-        visitor.go(path)
-        visitor.sees("not_found")
-        assert visitor.page.get_by_role("button", name="Try again").count() == 1
+        visitor.sign_in()
+        for path in ("deployments/none", "plans/plan_none", "triggers/none", "invocations/inv_none"):
+            visitor.go(path)
+            visitor.sees("not_found")
+            assert visitor.page.get_by_role("button", name="Try again").count() == 1, path
 
 
 def test_a_line_is_linked_found_and_copied_with_those_that_are_not_in_view(visitor: Visitor, served: Served) -> None:

@@ -10,7 +10,8 @@ from tests.console.served import Served, visiting
 
 def test_the_round_trip_is_deployed_by_two_buttons_and_watched(browser: Any, served: Served) -> None:
     with visiting(browser, served) as visitor:
-        visitor.page.goto(served.new_link())
+        visitor.sign_in()
+        visitor.go("")
         visitor.press("Deploy the round trip")
         visitor.sees(re.compile("Plan for"))
         visitor.press("Apply hello")

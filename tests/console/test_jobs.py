@@ -33,6 +33,7 @@ def write(visitor: Visitor, text: str, label: str = "Job as YAML") -> None:
 
 def test_a_job_is_written_traced_staged_deployed_and_deleted(visitor: Visitor, served: Served) -> None:
     page = visitor.page
+    visitor.go("")
     visitor.press("Jobs", "link")
     visitor.press("New job", "link")
     write(visitor, JOB.replace("STDOUT", "STDOUTT").replace("NAME", "beat"))
@@ -159,7 +160,7 @@ def test_a_job_of_the_catalog_begins_a_new_one_and_placeholders_stay(visitor: Vi
 
 def test_a_user_reads_jobs_and_is_told_why_no_more(browser: Any, served: Served) -> None:
     served.call("job_put", document=JOB.replace("NAME", "seen"))
-    key = served.call("token_create", username="uma", role="user", tenants=["default"])["token"]
+    key = served.call("token_create", username="uma", role="user", tenants=[served.tenant])["token"]
     with visiting(browser, served, expects=("status of 401",)) as visitor:
         visitor.go("jobs/seen")
         visitor.fill("API key", key)

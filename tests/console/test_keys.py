@@ -21,6 +21,8 @@ def test_keys_lead_to_pages_and_things_and_can_be_turned_off(visitor: Visitor, s
     served.call("deployment_apply", plan_id=plan["plan_id"])
     page = visitor.page
     keys = page.keyboard
+    visitor.go("")
+    visitor.sees("Needs attention")
     for key in "gd":
         keys.press(key)
     page.wait_for_url("**/deployments")

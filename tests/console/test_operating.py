@@ -31,6 +31,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def test_a_worker_is_drained_and_works_again(visitor: Visitor, served: Served) -> None:
     (row,) = served.call("workload_list", job="steady")["items"]
     served.call("context_set", worker=row["worker"], values={"place": "here"})
+    visitor.go("")
     visitor.press("Workers", "link")
     visitor.press(row["worker"], "link")
     visitor.sees("steady", within="table")
@@ -70,6 +71,7 @@ def test_workloads_are_filtered_sorted_and_lead_to_their_logs(visitor: Visitor, 
 
 
 def test_a_schedule_is_run_paused_resumed_and_run_for_times_that_are_past(visitor: Visitor, served: Served) -> None:
+    visitor.go("")
     visitor.press("Schedules", "link")
     visitor.press("minutely", "link")
     visitor.sees(re.compile("Europe/Berlin"))

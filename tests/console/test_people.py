@@ -56,8 +56,8 @@ def people(tmp_path: Path) -> Iterator[Served]:
             encoding="utf-8",
         )
         told.chmod(0o600)
-        made.start(port)
         try:
+            made.start(port)
             yield made
         finally:
             made.end()

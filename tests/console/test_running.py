@@ -14,20 +14,21 @@ RTL = "‮" + "ab🚀" * 60
 SCRIPT = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def published(served: Served) -> None:
     handler = (EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8")
     served.call("job_put", document=handler)
     served.call("job_deploy", name="smoke_trigger_handler")
     trigger = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())
-    served.call("trigger_publish", **{**trigger, "tenant_id": "default"})
+    served.call("trigger_publish", **{**trigger, "tenant_id": served.tenant})
     hostile = {"slug": "hostile", "display_name": RTL[:100], "description": SCRIPT}
     schema = {"type": "object", "properties": {"env": {"type": "string", "title": SCRIPT, "description": SCRIPT}}}
-    served.call("trigger_publish", **{**trigger, "tenant_id": "default", **hostile, "parameter_schema": schema})
+    served.call("trigger_publish", **{**trigger, "tenant_id": served.tenant, **hostile, "parameter_schema": schema})
 
 
 def test_a_trigger_is_run_from_its_form_followed_and_run_again(visitor: Visitor, served: Served) -> None:
     page = visitor.page
+    visitor.go("")
     visitor.press("Triggers", "link")
     visitor.press("Smoke trigger", "link")
     visitor.press("Run Smoke trigger")

@@ -21,6 +21,7 @@ def fill(visitor: Visitor, label: str, text: str) -> None:
 def test_contexts_are_set_seen_with_their_level_and_removed(visitor: Visitor, served: Served) -> None:
     page = visitor.page
     served.call("context_set", values={"REGION": "eu"})
+    visitor.go("")
     visitor.press("Settings", "link")
     visitor.press("Set a value")
     page.get_by_label("Level").first.click()
@@ -83,14 +84,14 @@ def test_variables_and_keys_of_the_kv_store_are_set_and_shown(visitor: Visitor, 
     visitor.sees("The value is no JSON")
     fill(visitor, "Value as JSON", '{"items": [1, 2]}')
     visitor.press("Set it")
-    visitor.press("default:shop")
+    visitor.press(f"{served.tenant}:shop")
     visitor.press("cart:1")
     visitor.sees('"items"', within="pre")
     visitor.press("Delete cart:1")
     page.get_by_role("dialog").get_by_role("button", name="Delete cart:1").click()
     visitor.sees("No job keeps anything in the KV store.")
     assert [one["name"] for one in served.call("variable_list")["items"]] == ["greeting"]
-    assert served.call("kv_list", namespace="default:shop")["items"] == []
+    assert served.call("kv_list", namespace=f"{served.tenant}:shop")["items"] == []
 
 
 def test_a_token_is_told_once_works_and_is_revoked(visitor: Visitor, served: Served) -> None:
@@ -123,7 +124,7 @@ def test_a_token_is_told_once_works_and_is_revoked(visitor: Visitor, served: Ser
 
 
 def test_a_user_is_told_what_is_for_admins(browser: Any, served: Served) -> None:
-    key = served.call("token_create", username="uma", role="user", tenants=["default"])["token"]
+    key = served.call("token_create", username="uma", role="user", tenants=[served.tenant])["token"]
     with visiting(browser, served, expects=("status of 401",)) as visitor:
         visitor.go("settings/secrets")
         visitor.fill("API key", key)

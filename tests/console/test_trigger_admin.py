@@ -14,8 +14,8 @@ HANDLER = "smoke_trigger_handler"
 def test_a_trigger_is_published_revised_stopped_and_offered_again(browser: Any, served: Served) -> None:
     served.call("job_put", document=(EXAMPLES / f"{HANDLER}.yaml").read_text(encoding="utf-8"))
     with visiting(browser, served, expects=("status of 422",)) as visitor:
-        visitor.page.goto(served.new_link())
-        visitor.sees("Needs attention")
+        visitor.sign_in()
+        visitor.go("")
         walk(visitor, served)
     assert len(served.call("trigger_invocation_list")["items"]) == 3
 

@@ -18,12 +18,13 @@ NAME = "file-store-roundtrip-demo"
 
 def files_of(served: Served, folder: str) -> list[Path]:
     """What jobs keep below a path of theirs."""
-    return [one for one in (data_root_of(served.home) / "default" / folder).rglob("*") if one.is_file()]
+    return [one for one in (data_root_of(served.home) / served.tenant / folder).rglob("*") if one.is_file()]
 
 
 def test_the_tutorial_of_the_roundtrip_is_walked(visitor: Visitor, served: Served) -> None:
     page = visitor.page
     # Before: a worker is online in a group.
+    visitor.go("")
     visitor.press("Workers", "link")
     page.locator("tbody tr", has_text="local-1").get_by_text("online").wait_for()
 
@@ -65,6 +66,8 @@ def test_the_tutorial_of_the_roundtrip_is_walked(visitor: Visitor, served: Serve
 
 def test_a_pipeline_is_deployed_with_keys_alone(visitor: Visitor, served: Served) -> None:
     keys = Keys(visitor.page)
+    visitor.go("")
+    visitor.sees("Needs attention")
     keys.press("Catalog")
     visitor.sees("Quickstart: File Store Roundtrip")
     keys.fill("Search the catalog", "roundtrip")
@@ -90,8 +93,10 @@ def test_a_trigger_is_run_with_keys_alone(visitor: Visitor, served: Served) -> N
     served.call("job_put", document=(EXAMPLES / "smoke_trigger_handler.yaml").read_text(encoding="utf-8"))
     served.call("job_deploy", name="smoke_trigger_handler")
     trigger = orjson.loads((EXAMPLES / "smoke_trigger.json").read_bytes())
-    served.call("trigger_publish", **{**trigger, "tenant_id": "default"})
+    served.call("trigger_publish", **{**trigger, "tenant_id": served.tenant})
     keys = Keys(visitor.page)
+    visitor.go("")
+    visitor.sees("Needs attention")
     keys.press("Triggers")
     visitor.sees("Smoke trigger")
     keys.press("Smoke trigger")
