@@ -24,6 +24,7 @@ from tests import mutants
 from tests.mutants import BUILD, ROOT, Mutant
 
 MOST_TESTS = 400
+RESULTS = BUILD / "results.json"
 GRACE_SECONDS = 240  # beyond what the tests took when nothing was changed: a mutant that hangs is killed
 
 
@@ -82,7 +83,7 @@ def run(mutant: Mutant, copy: Path, tests: list[str], seconds: float) -> tuple[b
     """Whether the tests kill a mutant, and the first that failed."""
     path = copy / mutant.file
     source = path.read_text(encoding="utf-8")
-    path.write_text(mutant.apply(source), encoding="utf-8")
+    _write(path, mutant.apply(source))
     names = copy / "build-mutant-tests.txt"
     names.write_text("\n".join(tests), encoding="utf-8")
     command = [
@@ -101,28 +102,39 @@ def run(mutant: Mutant, copy: Path, tests: list[str], seconds: float) -> tuple[b
     try:
         done = subprocess.run(
             command, cwd=copy, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS, check=False,
-            env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "PYTHONPATH": str(copy)},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return True, "time"
     finally:
-        path.write_text(source, encoding="utf-8")
+        _write(path, source)
     failed = [line.split(" ")[1] for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
     if done.returncode == 0:
         return False, ""
     return True, failed[0] if failed else (done.stdout + done.stderr)[-300:]
 
 
+def _write(path: Path, source: str) -> None:
+    """Write a module without the bytecode of another text: that is told by size and second alone."""
+    path.write_text(source, encoding="utf-8")
+    for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+        compiled.unlink()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=60.0, help="of tests for each mutant")
+    parser.add_argument("--go-on", action="store_true", help="leave out what the last call has tried")
     parser.add_argument("--all", action="store_true", help="also those that survived before")
     parser.add_argument("ids", nargs="*")
     asked = parser.parse_args()
     reach, lock, begun = Reach(), threading.Lock(), time.monotonic()
     chosen = [one for one in mutants.sample() if (one.id in asked.ids if asked.ids else asked.all or one.killed)]
     results: dict[str, dict[str, object]] = {}
+    BUILD.mkdir(parents=True, exist_ok=True)
+    if asked.go_on and RESULTS.exists():
+        results = json.loads(RESULTS.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(prefix="mutants-") as work:
         Path(work).chmod(0o755)
         copies: SimpleQueue[Path] = SimpleQueue()
@@ -145,12 +157,11 @@ def main() -> int:
                 state = "killed  " if killed else "survived"
                 elapsed = time.monotonic() - begun
                 count = f"{len(results):3}/{len(chosen)} {elapsed:5.0f}s"
+                RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True), encoding="utf-8")
                 print(f"{count} {state} {mutant.id} {mutant.file} {by[:150]}{mark}", flush=True)
 
         with ThreadPoolExecutor(asked.jobs) as pool:
-            list(pool.map(one, chosen))
-    BUILD.mkdir(parents=True, exist_ok=True)
-    (BUILD / "results.json").write_text(json.dumps(results, indent=1, sort_keys=True), encoding="utf-8")
+            list(pool.map(one, [mutant for mutant in chosen if mutant.id not in results]))
     lost = [one.id for one in chosen if one.killed and not results[one.id]["killed"]]
     killed = sum(bool(one["killed"]) for one in results.values())
     print(f"{killed} of {len(results)} killed; lost: {' '.join(lost) or 'none'}")
