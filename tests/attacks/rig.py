@@ -59,7 +59,7 @@ class Target:
         """A client with the token of one of IDENTITIES; None sends none."""
         own = {"authorization": f"Bearer {self.tokens[who]}"} if who else {}
         async with httpx.AsyncClient(
-            base_url=self.url, headers={**own, **headers}, timeout=10, trust_env=False
+            base_url=self.url, headers={**own, **headers}, timeout=60, trust_env=False
         ) as made:
             yield made
 
