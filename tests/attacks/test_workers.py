@@ -259,7 +259,7 @@ async def test_a_machine_that_stood_still_runs_nothing_of_its_backlog(
             await engine.call("trigger_publish", DISPATCH, ADMIN)
             await engine.call("job_put", {"document": WRITES}, ADMIN)
             await engine.call("job_deploy", {"name": "writes", "worker_group": "edge", "replicas": 2}, ADMIN)
-            (worker,) = psutil.Process(edge.process.pid).children()
+            (worker,) = processes.children("core.worker", of=edge.process.pid)
             worker.suspend()  # what is sent to it now waits in its socket
             ids = await asyncio.gather(*(_run(engine) for _ in range(40)))
             stopped = engine.fleet.workers["edge-1"]

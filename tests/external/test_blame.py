@@ -19,7 +19,7 @@ from core.fleet.deaths import Cause
 from core.model.principal import Caller, Principal, Role, Surface
 from core.model.workload import WorkloadView
 from core.witness import number
-from tests import waiting
+from tests import processes, waiting
 from tests.attacks.test_quarantine import EATS, LOOPS
 from tests.engines import ADMIN, deploy, engine_on
 from tests.external import rig, server
@@ -72,7 +72,7 @@ async def _at_work(engine: Engine, machine: rig.Machine) -> psutil.Process:
     await waiting.until(
         lambda: worker.online and _evil(engine).state == "running" and clock.monotonic() - worker.last_seen > quiet
     )
-    (process,) = psutil.Process(machine.process.pid).children()
+    (process,) = processes.children("core.worker", of=machine.process.pid)
     return process
 
 
@@ -153,7 +153,7 @@ async def test_a_worker_that_is_killed_stopped_or_asked_to_end_blames_nobody(
             await rig.online(engine)
             await rig.publish(engine)
             for end in (psutil.Process.kill, psutil.Process.suspend):
-                (worker,) = psutil.Process(edge.process.pid).children()
+                (worker,) = processes.children("core.worker", of=edge.process.pid)
                 end(worker)
                 await rig.lost(engine)
                 await rig.online(engine)

@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
-import psutil
 import pytest
 
 from core import natsclient
@@ -87,7 +86,7 @@ async def test_a_worker_that_is_killed_on_either_side_of_a_stream_loses_nothing(
                 if part in (4, 8):
                     await arrived(place / "x.out", wanted[:PART])
                     victim = where["demo--x" if part == 4 else "demo--a"]
-                    for child in psutil.Process(there[victim].process.pid).children():
+                    for child in processes.children("core.worker", of=there[victim].process.pid):
                         child.kill()
             await arrived(place / "x.out", wanted, 100)
             assert set(numbers(place / "x.out")) == set(wanted)

@@ -18,7 +18,7 @@ from core.engine import Engine
 from core.external import nats
 from core.external.identity import installation
 from mcp_server.cli import codes
-from tests import waiting
+from tests import processes, waiting
 from tests.engines import ADMIN, deploy, engine_on
 from tests.external import rig, server
 
@@ -83,7 +83,7 @@ async def test_the_death_of_its_process_is_a_further_attempt(
         async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
             await rig.online(engine)
             await rig.publish(engine)
-            (worker,) = psutil.Process(edge.process.pid).children()
+            (worker,) = processes.children("core.worker", of=edge.process.pid)
             worker.suspend()
             running = asyncio.create_task(rig.invoke(engine))
             await waiting.until(lambda: any(r.outstanding for r in engine.fleet.workers["edge-1"].replicas.values()))
@@ -102,7 +102,7 @@ async def test_a_machine_that_stands_still_loses_its_work_and_cannot_end_it_late
         async with rig.machine(tmp_path / "edge", bus.url, key) as edge:
             await rig.online(engine)
             await rig.publish(engine)
-            (worker,) = psutil.Process(edge.process.pid).children()
+            (worker,) = processes.children("core.worker", of=edge.process.pid)
             worker.suspend()
             if stopped == "machine":
                 os.kill(edge.process.pid, signal.SIGSTOP)

@@ -183,10 +183,11 @@ async def test_what_others_write_changes_no_tool_and_comes_back_as_clean_data(tm
 
 
 def test_the_words_of_every_tool_can_be_seen() -> None:
-    from tests.mcp_server.test_budget import ALL
+    from tests.mcp_server.test_budget import listed
 
-    assert {tool["name"]: digest(tool) for tool in ALL} == pinned()
-    for tool in ALL:
+    all_tools = listed(allow_write=True, toolsets=("all",))
+    assert {tool["name"]: digest(tool) for tool in all_tools} == pinned()
+    for tool in all_tools:
         for key, text in texts(tool):
             assert not unseen(text), (tool["name"], key)
     hostile = tools.trigger_tool({**fake.trigger("t", description=HOSTILE), "title": HOSTILE})
