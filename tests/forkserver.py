@@ -1,6 +1,6 @@
 """Processes of Sluice without the seconds that each takes to import its code: one that has it becomes each by a fork.
 
-`install` has every start of `sluice`, `sluice-mcp` and `python -m core..., mcp_server... or tests...` go this way, by
+`install` has every start of `sluice`, `sluice-mcp` and of Python with a module or code of ours go this way, by
 subprocess, asyncio or anyio. The process is otherwise what it would be: a child of whoever starts it, with its own
 arguments (also in /proc), environment, directory, files, session and exit code; an engine starts its workers alike.
 What a process can only get from an exec (a locale, variables of Python, a function before it) is started by one.
@@ -18,6 +18,7 @@ import importlib
 import io
 import itertools
 import os
+import re
 import resource
 import runpy
 import signal
@@ -26,6 +27,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -47,8 +49,11 @@ EVERYTHING = (
         "mcp_server.protocol",
     ),
 )
-AS_IS = ("LANG", "LC_", "LD_", "PYTHON", "TZ")  # beginnings of variables that count from the first instruction on
+LOCALE = ("LANG", "LC_")  # beginnings of variables that count from the first instruction on
+EARLY = ("LD_", "PYTHON", "TZ")
+COERCED = {"LC_CTYPE": "C.UTF-8"}  # what an interpreter sets that finds no locale (PEP 538)
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+_CODE = re.compile(r"\b(?:core|mcp_server|tests)\b")
 _LARGEST = 160 * 1024
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _TITLE = "-" * 4000  # room for the arguments of what the process becomes
@@ -138,7 +143,7 @@ def _fork_exec(
     kind = _kind(words)
     environment = dict(os.environ) if env is None else dict(os.fsdecode(pair).split("=", 1) for pair in env)
     usual = close and signals and (group, gid, gids, uid, umask, before) == (-1, None, None, None, -1, None)
-    if kind and usual and _early(environment) == _early(_born):
+    if kind and usual and _begins_alike(environment):
         files = {number: number for number in keep if number != pipe}
         files |= {0: 0 if stdin == -1 else stdin, 1: 1 if stdout == -1 else stdout, 2: 2 if stderr == -1 else stderr}
         directory = str(Path.cwd()) if cwd is None else os.fsdecode(cwd)
@@ -158,7 +163,7 @@ def _kind(words: list[str]) -> str:
 
 
 def _program(words: list[str]) -> tuple[str, list[str]] | None:
-    """The module or script that is run, and its arguments."""
+    """The module or script that is run (`-c` for code), and its arguments, of which code is the first."""
     if words[0] in _own_programs():
         return words[0], words[1:]
     rest = words[1:]
@@ -166,6 +171,8 @@ def _program(words: list[str]) -> tuple[str, list[str]] | None:
         rest = rest[1:]
     if rest[:1] == ["-m"] and len(rest) > 1 and f"{rest[1]}.".startswith(PACKAGES):
         return rest[1], rest[2:]
+    if rest[:1] == ["-c"] and len(rest) > 1 and _CODE.search(rest[1]):
+        return None if "forkserver.main" in rest[1] else ("-c", rest[1:])
     if rest[:1] and rest[0] in _own_programs():
         return rest[0], rest[1:]
     return None
@@ -175,8 +182,14 @@ def _own_programs() -> set[str]:
     return {str(Path(sys.executable).parent / name) for name in PROGRAMS}
 
 
-def _early(environment: dict[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environment.items() if key.startswith(AS_IS)}
+def _begins_alike(environment: dict[str, str]) -> bool:
+    """Whether an interpreter with this environment begins as the server did."""
+    locale = _those(environment, LOCALE)
+    return _those(environment, EARLY) == _those(_born, EARLY) and locale in ({}, _those(_born, LOCALE))
+
+
+def _those(environment: dict[str, str], beginnings: tuple[str, ...]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key.startswith(beginnings)}
 
 
 def main() -> NoReturn:
@@ -238,6 +251,8 @@ def _take(start: _Start, received: list[int]) -> None:
     os.chdir(start.directory)
     os.environ.clear()
     os.environ.update(start.environment)
+    if not _those(start.environment, LOCALE):
+        os.environ.update(COERCED)
     time.tzset()
     for limit, values in zip(LIMITS, start.limits, strict=True):
         if resource.getrlimit(limit) != tuple(values):
@@ -268,17 +283,21 @@ def _run(start: _Start) -> Any:
     program = _program(start.arguments)
     assert program is not None
     name, words = program
-    if name in _own_programs() or name.startswith("tests."):
+    if name in _own_programs() or name.startswith(("tests.", "-c")):
         inherited = _Inherited(_leave_server())
         _servers.update(worker=inherited, everything=inherited)
         subprocess._fork_exec, subprocess._USE_POSIX_SPAWN = _fork_exec, False  # type: ignore[attr-defined]
-    sys.argv[:] = [name, *words]
+    sys.argv[:] = [name, *words] if name != "-c" else ["-c", *words[1:]]
     if name in _own_programs():
         from mcp_server.cli import main as commands
 
         return getattr(commands, PROGRAMS[Path(name).name])()
     if "-P" not in start.arguments:
-        sys.path.insert(0, start.directory)
+        sys.path.insert(0, "" if name == "-c" else start.directory)
+    if name == "-c":
+        sys.modules["__main__"] = module = types.ModuleType("__main__")
+        exec(compile(words[0], "<string>", "exec"), vars(module))
+        return 0
     for loaded in (name, f"{name}.__main__"):
         if loaded.count(".") > 1:  # the module that is run, not its package
             sys.modules.pop(loaded, None)
@@ -309,7 +328,8 @@ def _text(number: int) -> io.TextIOWrapper:
     """Standard input, output or error, as Python opens them."""
     raw = open(number, "rb" if number == 0 else "wb", closefd=False)
     live = raw.isatty() or number == 2
-    errors = "backslashreplace" if number == 2 else "strict"
+    coerced = os.environ.get("LC_CTYPE") == COERCED["LC_CTYPE"] and "LANG" not in os.environ
+    errors = "backslashreplace" if number == 2 else "surrogateescape" if coerced else "strict"
     return io.TextIOWrapper(raw, encoding=(sys.flags.utf8_mode and "utf-8") or None, errors=errors, line_buffering=live)
 
 
