@@ -3,7 +3,7 @@ PYTHON ?= $(shell [ -x .venv/bin/python ] && echo .venv/bin/python || echo pytho
 BIN := $(dir $(shell $(PYTHON) -c 'import sys; print(sys.executable)'))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fmt lint types imports docs test quick check demo console console-check console-dev pictures site wheel fresh bundle mutants
+.PHONY: help setup fmt lint types imports docs test quick soak check demo console console-check console-dev pictures site wheel fresh bundle mutants
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,11 @@ test: ## run the tests
 
 quick: ## run the tests that start nothing (no engine, process, browser, npm, NATS): under a minute on two quiet cores
 	$(BIN)pytest -n 2 --quick
+
+# What judges how long something takes runs first, with nothing beside it.
+soak: ## the long proofs: hours
+	$(BIN)pytest -n 0 -m quiet
+	SLUICE_PROPERTIES=thorough $(BIN)pytest -n auto -m '(soak and not quiet) or hypothesis'
 
 mutants: ## run the sample of mutants against the tests that reach them (tests/mutants; about an hour)
 	$(BIN)pytest -q -p tests.mutants.reach -n auto

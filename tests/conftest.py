@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests import forkserver, order, quick
+from tests import figures, forkserver, order, quick
 
 HOMES = "SLUICE_TEST_HOMES"  # the variable that names where tests have the homes of their engines (engines.engine_on)
 # How long one example takes says nothing: tests run side by side, on machines of any speed.
@@ -74,6 +74,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.geteuid() != 0 and item.get_closest_marker("root") is not None:
         pytest.skip("only root can try this")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    outcomes = ("passed", "failed")
+    calls = [report for each in outcomes for report in terminalreporter.getreports(each) if report.when == "call"]
+    for line in figures.table(calls):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
