@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors, operations
@@ -222,7 +222,6 @@ fields = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(fields)
 def test_a_suggested_cron_expression_holds(parts: list[str]) -> None:
     """Of five fields and of six."""

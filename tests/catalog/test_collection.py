@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.catalog import builtin, items
@@ -72,7 +72,6 @@ def test_only_the_newest_version_is_listed_and_a_retired_one_is_not() -> None:
 WORDS = st.lists(st.text(min_size=1, max_size=12).filter(lambda word: word.split() == [word]), min_size=1, max_size=5)
 
 
-@settings(max_examples=150)
 @given(st.lists(WORDS, min_size=1, max_size=6), st.data())
 def test_every_item_is_found_by_any_word_of_its_title(titles: list[list[str]], data: st.DataObject) -> None:
     made = Collection([blueprint(f"item-{n}", title=" ".join(words)) for n, words in enumerate(titles)])

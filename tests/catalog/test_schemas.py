@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors
@@ -165,7 +165,6 @@ def refused_for_its_meaning_only(job: dict[str, Any]) -> None:
             assert not any(word in problem.message.lower() for word in STRUCTURAL), (job, problem)
 
 
-@settings(max_examples=400, deadline=None)
 @given(st.data())
 def test_what_the_job_schema_accepts_the_compiler_refuses_for_its_meaning_only(data: st.DataObject) -> None:
     refused_for_its_meaning_only(data.draw(mutated(JOBS[data.draw(st.sampled_from(sorted(JOBS)))])))
@@ -181,7 +180,6 @@ def test_a_key_that_the_schema_lets_be_left_out_is_missing_by_a_rule_alone() -> 
                     refused_for_its_meaning_only(job)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_what_the_other_schemas_accept_their_models_accept(data: st.DataObject) -> None:
     kind, document = data.draw(st.sampled_from(OTHERS))

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -120,7 +120,6 @@ def test_what_cannot_be_a_delimiter_a_quote_or_a_type_is_refused(keys: dict[str,
 cells = st.text(st.sampled_from('ab1,;"\n\r \t\u00e9'), max_size=6)
 
 
-@settings(deadline=None, max_examples=200)
 @given(
     st.lists(st.lists(cells, min_size=1, max_size=4), min_size=1, max_size=4), st.sampled_from(",;\t"), st.booleans()
 )
@@ -136,7 +135,6 @@ def test_what_the_csv_module_writes_is_read_like_the_csv_module_reads_it(
     assert parse(text, delim=delim) == (expected or raw(text))  # a text without a row stays
 
 
-@settings(deadline=None, max_examples=200)
 @given(st.text(st.sampled_from('a1,"\n\r '), max_size=12))
 def test_any_text_is_read_like_the_csv_module_or_left_alone_with_a_warning(text: str) -> None:
     env = Stub()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -116,14 +116,12 @@ def slow(text: str, delim: str, between: str) -> dict[str, str]:
     return found
 
 
-@settings(deadline=None, max_examples=500)
 @given(st.text(st.sampled_from("ab= ,\"'\\"), max_size=16), st.sampled_from(" ,"))
 def test_any_text_is_read_like_the_reference_reads_it(text: str, delim: str) -> None:
     expected = slow(text, delim, "=")
     assert parse(text, delim=delim) == (expected or {"_raw": text})
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=8), min_size=1, max_size=4))
 def test_pairs_that_are_quoted_come_back_as_they_were(pairs: dict[str, str]) -> None:
     def quote(text: str) -> str:

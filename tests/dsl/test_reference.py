@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors
@@ -71,7 +71,6 @@ def test_every_entry_and_every_key_below_it_is_small(entry: entries.Entry) -> No
             assert tokens(answers.show(entry, path)) < TOKENS, path
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.sampled_from("a e the file retry json batch time event 1 $ msg http list of to".split()), max_size=4)
 )

@@ -8,7 +8,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.dsl.component import Event, Run
@@ -96,7 +96,6 @@ def same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and left == right
 
 
-@settings(deadline=None, max_examples=500)
 @given(written | trees, st.sampled_from(["num", "str", "bool", "json", "split"]))
 def test_convert_does_what_the_reference_does(value: Any, conversion: str) -> None:
     expected = reference(value, conversion)
@@ -107,7 +106,6 @@ def test_convert_does_what_the_reference_does(value: Any, conversion: str) -> No
     assert same(out["v"], value if expected is FAILED else expected), (value, conversion)
 
 
-@settings(deadline=None)
 @given(
     st.integers(-(2**62), 2**62),
     st.sampled_from("ns us ms s m h d".split()),
@@ -137,7 +135,6 @@ PATTERNS = [
 ]
 
 
-@settings(deadline=None, max_examples=500)
 @given(st.sampled_from(PATTERNS), st.text(st.sampled_from("ab cdxyz01-,=;\n\u00e9"), max_size=14))
 def test_extract_finds_what_the_re_module_finds(pattern: str, text: str) -> None:
     # A final newline is where $ of re and RE2 differ, and \w is ASCII in RE2.
@@ -212,7 +209,6 @@ plain = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=500)
 @given(pieces.map("".join).filter(whole), st.dictionaries(st.sampled_from(["a", "b", "ab"]), plain, max_size=3))
 def test_a_template_is_expanded_in_one_pass(template: str, event: Event) -> None:
     render = templates.template(template, Stub())
@@ -237,7 +233,6 @@ def spell(path: tuple[str, ...], how: str) -> str:
 paths = st.lists(keys, min_size=1, max_size=3).map(tuple)
 
 
-@settings(deadline=None, max_examples=500)
 @given(st.dictionaries(keys, trees, max_size=3), paths, st.sampled_from(["pointer", "dots", "slashes", "jsonpath"]))
 def test_every_spelling_of_a_path_finds_sets_and_removes_the_same_field(
     event: Event, path: tuple[str, ...], how: str

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core import errors
@@ -51,7 +51,6 @@ def _principal(grant: Grant, **more: Any) -> Principal:
 
 
 @given(GRANTS, GRANTS)
-@settings(max_examples=300, deadline=None)
 def test_what_is_not_wider_may_nothing_that_the_other_may_not(child: Grant, parent: Grant) -> None:
     if not grants.wider(child, parent):
         for now in (0, 3):
@@ -59,7 +58,6 @@ def test_what_is_not_wider_may_nothing_that_the_other_may_not(child: Grant, pare
 
 
 @given(GRANTS, GRANTS, GRANTS)
-@settings(max_examples=200, deadline=None)
 def test_it_is_an_order_below_what_the_owner_has(one: Grant, other: Grant, third: Grant) -> None:
     assert not grants.wider(one, one)
     assert not grants.wider(one, grants.EVERYTHING)

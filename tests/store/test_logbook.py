@@ -93,7 +93,7 @@ def test_a_text_is_found_in_the_lines_that_hold_it_and_in_no_other(lines: list[L
         assert found == [number for number in range(len(lines)) if pattern.matches(opened.text_at(number))]
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings.default.max_examples // 2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, min_size=1, max_size=8))
 def test_merged_chunks_have_the_same_lines_in_order(parts: list[list[LogLine]]) -> None:
     chunks = [pack(A if number < 4 else A._replace(worker="w"), [bundle(lines)]) for number, lines in enumerate(parts)]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.workflows import comparison
@@ -143,7 +143,6 @@ MUTATIONS: dict[str, tuple[Callable[[Document], None], str]] = {
 
 
 @given(graphs())
-@settings(deadline=None, max_examples=60)
 def test_a_random_graph_is_valid(data: Document) -> None:
     made = report(orjson.dumps(data).decode())
     assert made.faults == ()
@@ -151,7 +150,6 @@ def test_a_random_graph_is_valid(data: Document) -> None:
 
 
 @given(graphs(), st.sampled_from(sorted(MUTATIONS)))
-@settings(deadline=None, max_examples=60)
 def test_one_mutation_is_found_once_and_named(data: Document, code: str) -> None:
     mutate, said = MUTATIONS[code]
     changed = copy.deepcopy(data)
@@ -175,7 +173,6 @@ VALUES = st.recursive(
 
 
 @given(graphs(), st.lists(st.sampled_from(TOGETHER), min_size=2, max_size=6, unique=True))
-@settings(deadline=None, max_examples=40)
 def test_several_mutations_are_told_in_one_pass(data: Document, codes: list[str]) -> None:
     for code in sorted(codes):
         MUTATIONS[code][0](data)
@@ -184,7 +181,6 @@ def test_several_mutations_are_told_in_one_pass(data: Document, codes: list[str]
 
 
 @given(VALUES)
-@settings(deadline=None, max_examples=40)
 def test_no_shape_of_a_document_makes_the_check_fail(value: Any) -> None:
     for key in ("steps", "channels", "wizard", "messages", "ports", "context", "tags"):
         report(orjson.dumps({"kind": "workflow", "slug": "w", "steps": [{"id": "a"}], key: value}).decode())

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import uvicorn
 from anyio.lowlevel import checkpoint
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
@@ -192,7 +192,6 @@ def streams(draw: st.DrawFn) -> tuple[list[tuple[str, bytes]], list[bytes]]:
     return wanted, [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-@settings(max_examples=100)
 @given(streams(), st.booleans())
 def test_however_requests_are_split_each_is_answered_in_its_order_with_its_body(
     made: tuple[list[tuple[str, bytes]], list[bytes]], patient: bool
