@@ -1,13 +1,15 @@
-"""A process that reads and checks hostile input of up to 1 MiB and tells what each cost; run by test_costs.py.
+"""A process that reads and checks hostile input and reports what each cost; run by test_costs.py.
 
-Prints one JSON object: {"cpu": {name: seconds on a machine as fast as that of tests/slowness.py}, "rss": bytes beyond
-what the imports took, "reached": [what an audit hook saw of files and sockets while schemas were checked], "control":
-[what it saw of a file that was opened]}.
+`python -m tests.attacks.costs PART`: the inputs have up to 1 MiB / PART, and the budget is smaller as well, so that
+what takes quadratic time is beyond it at every size. Prints one JSON object: {"budget": seconds, "cpu": {name: seconds
+on a machine as fast as that of tests/slowness.py}, "rss": bytes beyond what the imports took, "reached": [what an audit
+hook saw of files and sockets while schemas were checked], "control": [what it saw of a file that was opened]}.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import sys
@@ -27,9 +29,12 @@ from mcp_server import stdin
 from tests import slowness
 from tests.dsl.stub import Stub
 
-MIB = 1024 * 1024
-SECONDS = 1.0  # of processor time, on a machine as fast as that of tests/slowness.py
-JUDGED_SECONDS = 0.5  # what takes longer is judged by how slow the machine is just then
+PART = int(sys.argv[1]) if __name__ == "__main__" else 1
+SIZE = 1024 * 1024 // PART
+# Of processor time, on a machine as fast as that of tests/slowness.py. A short input may take three times its part:
+# what is refused for its number of items is read as far as that at every size.
+SECONDS = 1.0 if PART == 1 else 3.0 / PART
+JUDGED_SECONDS = SECONDS / 2  # what takes longer is judged by how slow the machine is just then
 TRIES = 4
 Work = Callable[[], object]
 reached: list[str] = []
@@ -41,16 +46,21 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         reached.append(f"{event} {args[0]!r}")
 
 
+def many(count: int) -> range:
+    """As many numbers as an input of this size has of what one of 1 MiB has `count` of."""
+    return range(count // PART)
+
+
 def full(text: str) -> str:
-    """The text again and again, up to 1 MiB."""
-    return (text * (MIB // len(text) + 1))[: MIB - 100]
+    """The text again and again, up to the size."""
+    return (text * (SIZE // len(text) + 1))[: SIZE - 100]
 
 
 def texts() -> Iterator[tuple[str, str]]:
     yield "flat list", "[" + full("1,") + "1]"
-    yield "flat map", "{" + ",".join(f'"k{n}":{n}' for n in range(60_000)) + "}"
+    yield "flat map", "{" + ",".join(f'"k{n}":{n}' for n in many(60_000)) + "}"
     yield "lists of lists", "[" + full("[],") + "[]]"
-    yield "depth", "[" * (MIB - 100)
+    yield "depth", full("[")
     yield "depth of maps", full('{"a":')
     yield "one string", '"' + full("a") + '"'
     yield "escapes", '"' + full("\\u0041") + '"'
@@ -64,8 +74,8 @@ def texts() -> Iterator[tuple[str, str]]:
     yield "blanks", full(" ")
     yield "colons", full("a: ")
     yield "dashes", full("- ")
-    yield "nested dashes", "\n".join("  " * n + "-" for n in range(1000))
-    yield "anchors", "\n".join(f"a{n}: &a{n} 1" for n in range(40_000))
+    yield "nested dashes", "\n".join("  " * n + "-" for n in range(math.isqrt(1_000_000 // PART)))
+    yield "anchors", "\n".join(f"a{n}: &a{n} 1" for n in many(40_000))
     yield "aliases", "a: &a 1\n" + full("b: *a\n")
     yield "questions", full("? ")
     yield "block text", "a: |\n" + full("  x\n")
@@ -77,12 +87,12 @@ def texts() -> Iterator[tuple[str, str]]:
     yield "flow in block", full("- {a: [1, {b: c}]}\n")
     yield "tabs", full("\t")
     yield "bidi", full("\u202e")
-    yield "map of maps", "{" + ",".join(f"k{n}: {{v: 1.5e3}}" for n in range(49_000)) + "}"
-    yield "long pointers", "a" * 500 + ":\n" + "".join(f" k{n}: {n}\n" for n in range(70_000))
-    yield "tag directives", "".join(f"%TAG !a{n}! x\n" for n in range(60_000)) + "---\na: 1"
+    yield "map of maps", "{" + ",".join(f"k{n}: {{v: 1.5e3}}" for n in many(49_000)) + "}"
+    yield "long pointers", "a" * 500 + ":\n" + "".join(f" k{n}: {n}\n" for n in many(70_000))
+    yield "tag directives", "".join(f"%TAG !a{n}! x\n" for n in many(60_000)) + "---\na: 1"
     yield "directives", full("%A b\n")
     yield "other breaks", "a: '" + full("\u2028") + "'"
-    yield "every character", "a: '\x85" + "".join(map(chr, range(0x10FFFD, 0x10FFFD - 250_000, -1))) + "'"
+    yield "every character", "a: '\x85" + "".join(map(chr, range(0x10FFFD, 0x10FFFD - 250_000 // PART, -1))) + "'"
 
 
 def schemata() -> Iterator[tuple[str, Any, Any]]:
@@ -93,17 +103,17 @@ def schemata() -> Iterator[tuple[str, Any, Any]]:
     yield "dynamic reference", {"$dynamicRef": "http://127.0.0.1:9/x"}, {}
     yield "id elsewhere", {"$id": "http://127.0.0.1:9/x", "properties": {"a": {"$ref": "b.json"}}}, {"a": 1}
     yield "meta elsewhere", {"$schema": "http://127.0.0.1:9/x"}, {}
-    yield "many properties", {"properties": {f"p{n}": {"type": "string"} for n in range(20_000)}}, {}
-    yield "many branches", {"anyOf": [{"required": [f"k{n}"]} for n in range(900)]}, {f"x{n}": 1 for n in range(50_000)}
-    yield "pattern", {"properties": {"v": {"type": "string", "pattern": "^(a+)+$"}}}, {"v": "a" * (MIB // 2) + "!"}
-    yield "many patterns", {"patternProperties": {f"^(a|b){{{n}}}$": {} for n in range(300)}}, {"a" * 90_000: 1}
-    yield "names", {"propertyNames": {"pattern": "^(a|aa)+$"}}, {"a" * (MIB // 2) + "!": 1}
-    yield "unique", {"properties": {"v": {"uniqueItems": True, "maxItems": 1000}}}, {"v": [[n] for n in range(90_000)]}
-    yield "contains", {"properties": {"v": {"contains": {"const": {"a": 1}}}}}, {"v": [{"a": 2}] * 90_000}
-    yield "large enum", {"properties": {"v": {"enum": [f"e{n}" * 40 for n in range(5_000)]}}}, {"v": "e"}
+    yield "many properties", {"properties": {f"p{n}": {"type": "string"} for n in many(20_000)}}, {}
+    yield "many branches", {"anyOf": [{"required": [f"k{n}"]} for n in many(900)]}, {f"x{n}": 1 for n in many(50_000)}
+    yield "pattern", {"properties": {"v": {"type": "string", "pattern": "^(a+)+$"}}}, {"v": "a" * (SIZE // 2) + "!"}
+    yield "many patterns", {"patternProperties": {f"^(a|b){{{n}}}$": {} for n in many(300)}}, {"a" * (SIZE // 12): 1}
+    yield "names", {"propertyNames": {"pattern": "^(a|aa)+$"}}, {"a" * (SIZE // 2) + "!": 1}
+    yield "unique", {"properties": {"v": {"uniqueItems": True, "maxItems": 1000}}}, {"v": [[n] for n in many(90_000)]}
+    yield "contains", {"properties": {"v": {"contains": {"const": {"a": 1}}}}}, {"v": [{"a": 2}] * (SIZE // 12)}
+    yield "large enum", {"properties": {"v": {"enum": [f"e{n}" * 40 for n in many(5_000)]}}}, {"v": "e"}
     yield "deep value", {"additionalProperties": {"$ref": "#"}}, _deep(60)
-    yield "large constant", {"properties": {"v": {"const": list(range(100_000))}}}, {"v": list(range(100_000))}
-    yield "large default", {"properties": {"v": {"default": list(range(100_000))}}}, {}
+    yield "large constant", {"properties": {"v": {"const": list(many(100_000))}}}, {"v": list(many(100_000))}
+    yield "large default", {"properties": {"v": {"default": list(many(100_000))}}}, {}
 
 
 def _deep(levels: int) -> Any:
@@ -147,7 +157,7 @@ def cases() -> Iterator[tuple[str, Work]]:
     actions = full("  - add: {output-fields: {a: 1}}\n")
     yield "job of many actions", lambda: _job(f"name: j\ninput: {{echo: {{event: x}}}}\nactions:\n{actions}")
     yield "job of wrong actions", lambda: _job("name: j\nactions:\n" + full("  - x: 1\n"))
-    yield "job of unknown keys", lambda: _job("name: j\n" + "\n".join(f"k{n}: 1" for n in range(40_000)))
+    yield "job of unknown keys", lambda: _job("name: j\n" + "\n".join(f"k{n}: 1" for n in many(40_000)))
     steps = full("  - {id: a, uses: b@1.0.0}\n")
     yield "workflow of many steps", lambda: _workflow(f"kind: workflow\nslug: w\ntitle: W\nsteps:\n{steps}")
 
@@ -202,7 +212,7 @@ def main() -> None:
         cost(f"schema {name}", lambda schema=schema, value=value: fits({"type": "object", **schema}, value))
     watching = False
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(json.dumps({"cpu": cpu, "rss": grown, "reached": reached, "control": control}))
+    print(json.dumps({"budget": SECONDS, "cpu": cpu, "rss": grown, "reached": reached, "control": control}))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,14 @@ import pytest
 
 from core import clock
 from mcp_server.cli import stage
-from tests import waiting
+from tests import figures, waiting
 from tests.engines import EXAMPLES
 
 pytestmark = pytest.mark.anyio
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("**/faketime/libfaketime.so.1"))), None)
 NEEDS_FAKETIME = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed (Debian package faketime)")
-TENANT = {"tenant": "tenant-a"}
+TENANT = "tenant-a"
 TRIGGER = json.loads((EXAMPLES / "smoke_trigger.json").read_text())
 LENGTH_MS = 3_000
 TAKER = f"""
@@ -78,61 +78,70 @@ def wall(tmp_path: Path) -> Clock:
 async def running(home: Path, wall: Clock, workers: int) -> AsyncIterator[stage.Stage]:
     """`sluice serve` under that clock."""
     made = stage.Stage(home, **wall.environment())
-    with anyio.fail_after(90):
-        try:
+    try:
+        with anyio.fail_after(60):
             await made.start(workers)
-            yield made
-        finally:
+        yield made
+    finally:
+        with anyio.fail_after(30, shield=True):
             await made.stop()
 
 
-@pytest.fixture
-async def server(tmp_path: Path, wall: Clock) -> AsyncIterator[stage.Stage]:
-    async with running(tmp_path / "home", wall, workers=1) as made:
-        yield made
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
 
 
-async def deploy(server: stage.Stage, document: str) -> None:
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[stage.Stage, Clock]]:
+    """A server that tests share, each with a tenant of its own, and its clock."""
+    folder = tmp_path_factory.mktemp("served")
+    wall = Clock(folder / "clock")
+    async with running(folder / "home", wall, workers=1) as server:
+        yield server, wall
+
+
+async def deploy(server: stage.Stage, document: str, tenant: str) -> None:
     name = document.split()[1]
-    await server.must("POST", "/api/jobs", **TENANT, document=document)
-    await server.must("POST", f"/api/jobs/{name}/deploy", **TENANT)
+    await server.must("POST", "/api/jobs", tenant, document=document)
+    await server.must("POST", f"/api/jobs/{name}/deploy", tenant)
 
 
-async def queue(server: stage.Stage, namespace: str = "jobs") -> dict[str, Any]:
-    return await server.must("GET", f"/api/kv/queue?namespace={namespace}", **TENANT)
+async def queue(server: stage.Stage, tenant: str, namespace: str) -> dict[str, Any]:
+    return await server.must("GET", f"/api/kv/queue?namespace={namespace}", tenant)
 
 
-async def there(server: stage.Stage, key: str) -> bool:
-    return not (await server.http("GET", f"/api/kv/value?namespace=locks&key={key}", **TENANT)).code
-
-
-async def free(server: stage.Stage) -> bool:
-    return not await there(server, "lock")
+async def free(server: stage.Stage, tenant: str) -> bool:
+    return bool((await server.http("GET", "/api/kv/value?namespace=locks&key=lock", tenant)).code)
 
 
 @NEEDS_FAKETIME
 @pytest.mark.parametrize("offset", ["-1d", pytest.param("+49h", marks=pytest.mark.soak)])
 async def test_locks_and_leases_last_as_long_as_they_were_to_last(
-    server: stage.Stage, wall: Clock, offset: str
+    served: tuple[stage.Stage, Clock], offset: str
 ) -> None:
+    server, wall = served
+    wall.set("+0")
+    tenant = f"clock{offset[1:]}"
+
     async def leased() -> bool:
-        return bool((await queue(server))["leased"])
+        return bool((await queue(server, tenant, "jobs"))["leased"])
 
     async def dead() -> bool:
-        return bool((await queue(server))["dead"])
+        return bool((await queue(server, tenant, "jobs"))["dead"])
 
-    await deploy(server, TAKER)
+    await deploy(server, TAKER, tenant)
     lease_begins = clock.monotonic()  # at the earliest; and at the latest when it is seen
-    await deploy(server, GIVER)
+    await deploy(server, GIVER, tenant)
     await waiting.until(leased)
     lock_begins = clock.monotonic()
     lock = {"namespace": "locks", "key": "lock", "value": "me", "ttl_ms": LENGTH_MS}
-    await server.must("POST", "/api/kv/set", **TENANT, **lock)
+    await server.must("POST", "/api/kv/set", tenant, **lock)
     wall.set(offset)
     set_at = clock.monotonic()
     await waiting.until(dead)
     assert clock.monotonic() - lease_begins >= LENGTH_MS / 1000
-    await waiting.until(lambda: free(server))
+    await waiting.until(lambda: free(server, tenant))
     assert clock.monotonic() - lock_begins >= LENGTH_MS / 1000
     assert clock.monotonic() - set_at < LENGTH_MS / 1000 + 5
 
@@ -142,32 +151,37 @@ async def test_no_lock_outlives_a_restart_by_more_than_its_length(tmp_path: Path
     lock = {"namespace": "locks", "key": "lock", "value": "me", "ttl_ms": LENGTH_MS}
     wall.set("+49h")
     async with running(tmp_path / "home", wall, workers=0) as server:
-        await server.must("POST", "/api/kv/set", **TENANT, **lock)
+        await server.must("POST", "/api/kv/set", TENANT, **lock)
     wall.set("-1d")
     async with running(tmp_path / "home", wall, workers=0) as server:
         begun = clock.monotonic()
-        await waiting.until(lambda: free(server))
+        await waiting.until(lambda: free(server, TENANT))
         assert clock.monotonic() - begun < LENGTH_MS / 1000 + 1
 
 
 @NEEDS_FAKETIME
-async def test_runs_and_schedules_go_on_while_the_clock_jumps(server: stage.Stage, wall: Clock) -> None:
+@pytest.mark.parametrize("rounds", [1, pytest.param(100, marks=pytest.mark.soak)])
+async def test_runs_and_schedules_go_on_while_the_clock_jumps(
+    served: tuple[stage.Stage, Clock], rounds: int, record_property: figures.Recorder
+) -> None:
     """P9: no worker is taken for lost, no run is handed out twice or timed out, no tick of an interval is left out."""
-    await deploy(server, (EXAMPLES / "smoke_trigger_handler.yaml").read_text())
-    await deploy(server, TICKER)
-    await server.must("POST", "/api/triggers/publish", **TENANT, **TRIGGER)
+    server, wall = served
+    await deploy(server, (EXAMPLES / "smoke_trigger_handler.yaml").read_text(), TENANT)
+    await deploy(server, TICKER, TENANT)
+    await server.must("POST", "/api/triggers/publish", TENANT, **TRIGGER)
     begun = clock.monotonic()
-    before = (await queue(server, "ticks"))["depth"]
+    before = (await queue(server, TENANT, "ticks"))["depth"]
     jumps = ("-1h", "+1h", "-1d", "+1d", "+49h", "-49h", "+30d", "+0")
-    for number in range(3 * len(jumps)):
+    for number in range(rounds * len(jumps)):
         wall.set(jumps[number % len(jumps)])
-        body = {"params": {"env": "x"}, "idempotency_key": f"k{number}", "wait_timeout_seconds": 10}
-        run = await server.must("POST", "/api/triggers/smoke_trigger/invoke", **TENANT, **body)
+        body = {"params": {"env": "x"}, "idempotency_key": f"{rounds}-{number}", "wait_timeout_seconds": 10}
+        run = await server.must("POST", "/api/triggers/smoke_trigger/invoke", TENANT, **body)
         assert (run["state"], run["attempts"]) == ("succeeded", 1), run
-    ticks = (await queue(server, "ticks"))["depth"] - before
+    figures.record(record_property, rounds=rounds, runs=rounds * len(jumps))
+    ticks = (await queue(server, TENANT, "ticks"))["depth"] - before
     due = (clock.monotonic() - begun) / 0.5
     assert due / 3 - 3 <= ticks <= due + 3, f"{ticks} ticks of {due:.0f}"
-    workers = (await server.must("GET", "/api/workers", **TENANT))["items"]
+    workers = (await server.must("GET", "/api/workers", TENANT))["items"]
     assert [worker["state"] for worker in workers] == ["online"]
     log = (server.home.parent / "serve.log").read_text()
     assert "worker_lost" not in log

@@ -21,7 +21,7 @@ from core.model.principal import Caller, Principal, Role, Surface
 from core.settings import Settings
 from mcp_server import attach
 from mcp_server.cli import connect, stage
-from tests import waiting
+from tests import figures, waiting
 
 pytestmark = pytest.mark.anyio
 OWNER = Caller(Principal("op", Role.ADMIN, ("*",), platform=True), "default", Surface.CLI)
@@ -53,8 +53,11 @@ async def made(session: attach.Session) -> set[str]:
     return {item["name"] for item in listed["items"]}
 
 
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.soak)])
-async def test_a_killed_owner_leaves_open_only_what_it_may_have_done(rounds: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.soak)])
+async def test_a_killed_owner_leaves_open_only_what_it_may_have_done(
+    rounds: int, tmp_path: Path, record_property: figures.Recorder
+) -> None:
+    figures.record(record_property, kills=rounds, requests=rounds * AT_ONCE)
     told: dict[str, str] = {}
     settings = Settings(home=tmp_path / "home", workers=0)
     with anyio.fail_after(40 * rounds):

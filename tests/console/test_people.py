@@ -65,7 +65,7 @@ def people(tmp_path: Path) -> Iterator[Served]:
 
 def test_a_person_signs_in_with_a_provider_and_lets_a_command_line_in(browser: Any, people: Served) -> None:
     expected = ("status of 401", "status of 403")
-    with visiting(browser, people, expects=expected, ignore_https_errors=True) as visitor:
+    with visiting(browser, people, expects=expected) as visitor:
         visitor.go("")
         visitor.sees("Sign in to Sluice")
         visitor.press("Sign in with 127.0.0.1", "link")

@@ -244,11 +244,12 @@ async def test_draining_answers_what_is_under_way_and_refuses_the_rest(worker: W
     assert worker.reports[-1].ok
 
 
-async def test_many_senders_at_once_are_all_answered(worker: Worker) -> None:
+@pytest.mark.parametrize("count", [40, pytest.param(200, marks=pytest.mark.soak)])
+async def test_many_senders_at_once_are_all_answered(worker: Worker, count: int) -> None:
     async with serving(worker) as job:
-        replies = await asyncio.gather(*(job.client.post(f"/{n}", content=str(n)) for n in range(200)))
+        replies = await asyncio.gather(*(job.client.post(f"/{n}", content=str(n)) for n in range(count)))
         assert {reply.status_code for reply in replies} == {200}
-    assert sorted(int(event["body"]) for event in job.events) == list(range(200))
+    assert sorted(int(event["body"]) for event in job.events) == list(range(count))
 
 
 async def test_requests_that_come_together_on_one_connection_are_answered_in_order(worker: Worker) -> None:

@@ -16,9 +16,13 @@ DEADLINE_SECONDS = 240.0
 ENDED_SECONDS = 1.5  # with a budget of a tenth; without the bounds it is many seconds, or for ever
 
 
-def test_every_function_ends_soon_whatever_it_is_given() -> None:
+@pytest.mark.parametrize("combinations", ["pairs", pytest.param("every", marks=pytest.mark.soak)])
+def test_every_function_ends_soon_whatever_it_is_given(combinations: str) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "dsl.sandbox_child"], cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "dsl.sandbox_child", combinations],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         told = child.communicate(timeout=DEADLINE_SECONDS)[0].splitlines()

@@ -17,7 +17,7 @@ from core.guard import file_access, nofollow
 from core.guard.file_access import FileAccess, check_name
 from core.guard.filepolicy import FilePolicy
 from core.guard.pathrules import ANYWHERE
-from tests import cases
+from tests import cases, figures
 from tests.filepolicies import EVERYWHERE, everywhere, only
 
 
@@ -257,7 +257,11 @@ def test_a_listing_leaves_out_links_fifos_and_half_written_files(access: FileAcc
         assert [name for name, _ in directory.files()] == ["real"]
 
 
-def test_a_link_that_is_swapped_in_during_writing_never_leads_out(access: FileAccess, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [100, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_a_link_that_is_swapped_in_during_writing_never_leads_out(
+    access: FileAccess, tmp_path: Path, rounds: int, record_property: figures.Recorder
+) -> None:
+    figures.record(record_property, rounds=rounds)
     root, outside = tmp_path / "root", tmp_path / "outside"
     (root / "day").mkdir(parents=True)
     outside.mkdir()
@@ -275,7 +279,7 @@ def test_a_link_that_is_swapped_in_during_writing_never_leads_out(access: FileAc
     thread = threading.Thread(target=swap)
     thread.start()
     try:
-        for number in range(300):
+        for number in range(rounds):
             try:
                 with access.directory(str(root)) as directory:
                     directory.write(f"day/{number}", b"x")

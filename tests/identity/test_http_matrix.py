@@ -415,7 +415,9 @@ def _without_time(text: str) -> str:
     return re.sub(r"(?m)^(?:# (?:HELP|TYPE) )?sluice_(?:uptime_seconds|job_)\w*.*\n", "", text)
 
 
-@pytest.mark.parametrize(("rounds", "within"), [(250, 0.10), pytest.param(2000, 0.05, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("rounds", "within"), [(250, 0.10), pytest.param(2000, 0.05, marks=(pytest.mark.soak, pytest.mark.quiet))]
+)
 async def test_the_time_of_an_answer_does_not_tell_either(rounds: int, within: float, scene: Scene) -> None:
     """Another tenant's run and none at all take as long, but for what the machine does meanwhile: so, best of five."""
     id = NAMES["triggers invocation_id"]

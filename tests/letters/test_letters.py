@@ -77,8 +77,9 @@ async def test_letters_are_replayed_by_the_job_that_was_mended(tmp_path: Path) -
         assert {one["status"] for one in await letters(engine)} == {"replayed"}
 
 
-async def test_a_full_box_counts_and_holds_up_no_job(tmp_path: Path) -> None:
-    source, target, events = tmp_path / "in.jsonl", tmp_path / "out", 100_000
+@pytest.mark.parametrize("events", [10_000, pytest.param(100_000, marks=pytest.mark.soak)])
+async def test_a_full_box_counts_and_holds_up_no_job(tmp_path: Path, events: int) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out"
     write(source, [{"n": n} for n in range(events)])
     async with engine_on(tmp_path / "home", letter_job_count=10) as engine:
         await deploy(engine, TYPO.format(source=source, target=target, field="hots"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import mcp_types as types
 import pytest
 
+from tests import figures
 from tests.identity.peer import ERAS, Peer
 from tests.mcp_server import fake
 from tests.mcp_server.test_http import serving
@@ -52,27 +54,36 @@ async def test_an_unknown_tool_is_unknown_with_and_without_a_progress_token(era:
     assert told == [told[0]] * 3
 
 
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["pairs", "every"])
 @pytest.mark.parametrize("era", ERAS)
-async def test_no_form_of_meta_is_a_fault_of_ours(era: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_form_of_meta_is_a_fault_of_ours(
+    era: str, every: bool, caplog: pytest.LogCaptureFixture, record_property: figures.Recorder
+) -> None:
+    """Each value in each place, of one call after the other; or each of them of every call."""
+    places = list(itertools.product((*PLACES, "_meta"), ODD))
+    asked = (
+        [(call, *one) for one in places for call in CALLS]
+        if every
+        else [(CALLS[number % len(CALLS)], *one) for number, one in enumerate(places)]
+    )
+    figures.record(record_property, requests=len(asked))
     made = fake.FakeSession()
-    async with (  # thousands of calls
+    async with (
         serving(made, seconds=60) as url,
         httpx.AsyncClient(base_url=url.removesuffix("/mcp")) as client,
     ):
         peer = Peer(client, era)
         await peer.greet()
         wrong = []
-        for method, params in CALLS:
-            for place in (*PLACES, "_meta"):
-                for value in ODD:
-                    request = peer.request(method, params)
-                    if place == "_meta":
-                        request["json"]["params"]["_meta"] = value
-                    else:
-                        request["json"]["params"].setdefault("_meta", {})[place] = value
-                    answer = await _error(client, request)
-                    if answer.get("error", {}).get("code") == types.INTERNAL_ERROR:
-                        wrong.append((method, place, str(value)[:40], answer["error"]))
+        for (method, params), place, value in asked:
+            request = peer.request(method, dict(params))
+            if place == "_meta":
+                request["json"]["params"]["_meta"] = value
+            else:
+                request["json"]["params"].setdefault("_meta", {})[place] = value
+            answer = await _error(client, request)
+            if answer.get("error", {}).get("code") == types.INTERNAL_ERROR:
+                wrong.append((method, place, str(value)[:40], answer["error"]))
         assert (await peer.ask("tools/list", {}))[0] == 200, "and it goes on"
     assert wrong == []
     assert "Traceback" not in caplog.text

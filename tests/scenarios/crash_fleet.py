@@ -183,7 +183,9 @@ class Fleet:
         match stroke:
             case Kind.WORKER:
                 return self._kill_process(Kind.WORKER, self._workers(running))
-            case Kind.EXTERNAL if self.random.random() < 0.5:  # the process that runs the jobs, or the one that joined
+            case Kind.EXTERNAL if (
+                self.kills[Kind.EXTERNAL] % 2
+            ):  # the process that runs the jobs, or the one that joined
                 return self._kill_process(Kind.EXTERNAL, self._workers(self.machines))
             case Kind.EXTERNAL:
                 self._kill(Kind.EXTERNAL, self.random.choice(self.machines))

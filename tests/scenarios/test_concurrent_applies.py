@@ -11,6 +11,7 @@ import pytest
 from anyio.streams.text import TextReceiveStream, TextSendStream
 
 from core.engine import Engine
+from tests import figures
 from tests.engines import ADMIN, engine_on
 
 pytestmark = pytest.mark.anyio
@@ -46,8 +47,11 @@ async def plan(engine: Engine, prefix: str) -> str:
     return str(made["plan_id"])
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(8, id="ci"), pytest.param(200, id="full", marks=pytest.mark.soak)])
-async def test_of_two_processes_exactly_one_wins_and_the_other_changes_nothing(tmp_path: Path, rounds: int) -> None:
+@pytest.mark.parametrize("rounds", [pytest.param(4, id="ci"), pytest.param(200, id="full", marks=pytest.mark.soak)])
+async def test_of_two_processes_exactly_one_wins_and_the_other_changes_nothing(
+    tmp_path: Path, rounds: int, record_property: figures.Recorder
+) -> None:
+    figures.record(record_property, rounds=rounds)
     command = [sys.executable, str(CLIENT), str(tmp_path / "home")]
     async with engine_on(tmp_path / "home") as engine:
         with anyio.fail_after(60 + rounds * 5):

@@ -4,12 +4,12 @@ nothing accepted is lost, nothing runs twice in the records, and no state moves 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import anyio
 import pytest
 
+from tests import figures
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 from tests.external import rig, server
 from tests.scenarios import crash_proof
@@ -43,12 +43,12 @@ async def _publish(fleet: Fleet) -> None:
 
 CI = Size(
     clients=2,
-    runs=250,
+    runs=120,
     lanes=8,
-    strokes={Kind.WORKER: 4, Kind.EXTERNAL: 4, Kind.CLIENT: 2, Kind.OWNER: 1, Kind.NATS: 2, EVERYBODY: 1},
-    kills=10,
+    strokes={Kind.WORKER: 2, Kind.EXTERNAL: 3, Kind.CLIENT: 1, Kind.OWNER: 1, Kind.NATS: 1, EVERYBODY: 1},
+    kills=7,
     machines=2,
-    edge_runs=150,
+    edge_runs=80,
     edge_lanes=6,
 )
 RELEASE = Size(
@@ -78,8 +78,9 @@ RELEASE = Size(
         pytest.param(RELEASE, id="release", marks=pytest.mark.soak),
     ],
 )
-async def test_kills_at_random_lose_and_double_nothing(tmp_path: Path, size: Size) -> None:
-    began = time.monotonic()
+async def test_kills_at_random_lose_and_double_nothing(
+    tmp_path: Path, size: Size, record_property: figures.Recorder
+) -> None:
     with server.running("-js", "-sd", str(tmp_path / "jetstream"), log=tmp_path / "nats.said") as bus:
         fleet = Fleet(tmp_path / "home", size, bus)
         try:
@@ -94,9 +95,11 @@ async def test_kills_at_random_lose_and_double_nothing(tmp_path: Path, size: Siz
         pass  # an engine starts on what is left, and ends in order
     told = crash_proof.ledger(tmp_path / f"{name}.ledger" for name in fleet.names)
     assert len(told) == size.total
-    figures = crash_proof.check(fleet.home / "sluice.db", told)
-    print({**fleet.kills, **figures, "seconds": round(time.monotonic() - began)})
-    assert figures["on external workers"] == fleet.edge_total
+    figures.record(record_property, kills=fleet.kills.total(), runs=len(told))
+    found = crash_proof.check(fleet.home / "sluice.db", told)
+    figures.record(record_property, lost=0, doubled=0)  # of which there would have been an error
+    print({**fleet.kills, **found})
+    assert found["on external workers"] == fleet.edge_total
     for name, said in fleet.said().items():
         assert "Traceback" not in said, f"{name}: {said[said.index('Traceback') :][:5000]}"
     assert fleet.kills.total() >= size.kills

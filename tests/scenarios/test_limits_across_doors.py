@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from core import clock
+from tests import figures
 from tests.attacks.rig import Target, target
 from tests.engines import ADMIN
 
@@ -77,7 +78,8 @@ class Clients:
         await asyncio.gather(*self.readers)
 
 
-async def _storm(server: Target, patch: pytest.MonkeyPatch, rounds: int) -> Clients:
+async def _storm(server: Target, patch: pytest.MonkeyPatch, rounds: int, runs: int) -> Clients:
+    """Until so many more runs are accepted in each round, which begins with a jump of the clock."""
     clients = Clients()
     real = clock.now_ns
     try:
@@ -89,24 +91,28 @@ async def _storm(server: Target, patch: pytest.MonkeyPatch, rounds: int) -> Clie
         for round in range(rounds):
             jump = (1, -1, 0)[round % 3] * DAY_NS
             patch.setattr(clock, "now_ns", lambda jump=jump: real() + jump)
-            await clients.until_accepted(len(clients.accepted) + 2 * PER_USER)
+            await clients.until_accepted(len(clients.accepted) + runs)
     finally:
         patch.setattr(clock, "now_ns", real)
         await clients.stop()
     return clients
 
 
-@pytest.mark.parametrize("rounds", [pytest.param(3, id="ci"), pytest.param(30, id="full", marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    ("rounds", "runs"),
+    [pytest.param(3, PER_USER, id="ci"), pytest.param(90, 2 * PER_USER, id="full", marks=pytest.mark.soak)],
+)
 async def test_a_user_is_limited_over_all_processes_and_doors_while_the_clock_jumps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rounds: int, runs: int, record_property: figures.Recorder
 ) -> None:
     async with target(tmp_path / "home") as server:
         await server.engine.call("trigger_publish", DEFINITION, ADMIN)
         with anyio.fail_after(120 + 10 * rounds):
-            clients = await _storm(server, monkeypatch, rounds)
+            clients = await _storm(server, monkeypatch, rounds, runs)
         users = set(server.rows("SELECT DISTINCT username FROM invocations WHERE slug = 'limited'"))
         surfaces = set(server.rows("SELECT DISTINCT surface FROM invocations WHERE slug = 'limited'"))
         recorded = server.rows("SELECT count(*) FROM invocations WHERE slug = 'limited'")[0]
+    figures.record(record_property, rounds=rounds, requests=clients.told.total(), runs=recorded)
     assert users == {USER} and surfaces == {"cli", "mcp", "http"}
     assert {answer for _, answer in clients.told} == {"accepted", "rate_limited"}
     for door in ("http", "mcp"):

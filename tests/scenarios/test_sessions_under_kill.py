@@ -20,7 +20,7 @@ from core import ownership
 from core.engine import Engine
 from core.model import invocation
 from core.store import invocations
-from tests import processes, waiting
+from tests import figures, processes, waiting
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 from tests.scenarios.sessions import HttpClient, Ledger, McpSession, Program
 
@@ -89,12 +89,12 @@ def _free_port() -> int:
 @pytest.mark.parametrize(
     ("calls", "kills", "seconds"),
     [
-        pytest.param(24, 7, 120, id="ci"),
+        pytest.param(16, 5, 120, id="ci"),
         pytest.param(800, 100, 2400, id="full", marks=pytest.mark.soak),
     ],
 )
 async def test_kills_lose_nothing_double_nothing_and_end_no_other_session(
-    tmp_path: Path, calls: int, kills: int, seconds: int
+    tmp_path: Path, calls: int, kills: int, seconds: int, record_property: figures.Recorder
 ) -> None:
     home = tmp_path / "home"
     with anyio.fail_after(30):
@@ -117,6 +117,7 @@ async def test_kills_lose_nothing_double_nothing_and_end_no_other_session(
     finally:
         with anyio.CancelScope(shield=True):
             await asyncio.gather(*(program.stop() for program in programs))
+    figures.record(record_property, kills=killer.kills.total(), requests=4 * calls, runs=len(ledger.runs))
     assert set(killer.kills) >= {program.name for program in programs}, killer.kills
     for program in programs:
         assert program.starts <= 1 + killer.kills[program.name], "only what was killed was started anew"

@@ -19,7 +19,7 @@ import pytest
 
 from core import clock
 from core.engine import Engine
-from tests import processes, waiting
+from tests import figures, processes, waiting
 from tests.dsl import web
 from tests.engines import ADMIN, EXAMPLES, deploy, engine_on
 from tests.triggers.rig import DEFINITION, path
@@ -123,8 +123,9 @@ async def _deliveries(engine: Engine, outcome: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("rounds", [pytest.param(3, id="ci"), pytest.param(200, id="full", marks=pytest.mark.soak)])
 async def test_a_worker_that_falls_silent_is_replaced_after_its_lease_and_its_run_ends_once(
-    tmp_path: Path, rounds: int
+    tmp_path: Path, rounds: int, record_property: figures.Recorder
 ) -> None:
+    figures.record(record_property, rounds=rounds)
     beat = 0.2
     lease = beat * 5
     async with engine_on(tmp_path / "home", heartbeat_seconds=beat) as engine:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from core import errors
 from core.documents import canonical
 from core.model.principal import Caller, Principal, Role, Surface
+from tests import figures
 from tests.engines import ADMIN, USER, engine_on
 from tests.triggers.rig import DEFINITION, Rig, response
 
@@ -160,15 +161,28 @@ async def test_what_has_ended_is_told_again_as_it_was_also_when_it_failed(rig: R
     assert record["state"] == ("succeeded" if end == "succeeded" else "failed")
 
 
-@pytest.mark.parametrize("seed", range(10))
-async def test_a_random_walk_of_calls_and_answers_agrees_with_a_model(rig: Rig, seed: int) -> None:
-    """The model: a key of a user holds the parameters of its first valid call, its id, and how that run has ended."""
+@pytest.mark.parametrize("walks", [3, pytest.param(100, marks=pytest.mark.soak)])
+async def test_random_walks_of_calls_and_answers_agree_with_a_model(
+    rig: Rig, walks: int, record_property: figures.Recorder
+) -> None:
+    await rig.engine.call("trigger_revise", {**DEFINITION, **OPEN, "parameter_schema": NUMBERED}, ADMIN)
+    runs = 0
+    for seed in range(walks):
+        runs += await walked(rig, seed)
+        assert (await rig.engine.call("trigger_invocation_list", {"limit": 1}, ADMIN))["total"] == runs
+    figures.record(record_property, rounds=walks, runs=runs)
+
+
+async def walked(rig: Rig, seed: int) -> int:
+    """The model: a key of a user holds the parameters of its first valid call, its id, and how that run has ended.
+
+    Returns how many runs there are of this walk.
+    """
     chance = random.Random(seed)
     held: dict[tuple[str, str], tuple[int, str]] = {}
     state: dict[str, str] = {}
-    await rig.engine.call("trigger_revise", {**DEFINITION, **OPEN, "parameter_schema": NUMBERED}, ADMIN)
     for step in range(250):
-        caller, key = chance.choice([ADMIN, USER]), f"k{step // 50}-{chance.randrange(4)}"
+        caller, key = chance.choice([ADMIN, USER]), f"k{seed}-{step // 50}-{chance.randrange(4)}"
         open_ones = [id for id, known in state.items() if known == "dispatched"]
         if open_ones and chance.random() < 0.3:
             id, outcome = chance.choice(open_ones), chance.choice(["succeeded", "failed"])
@@ -191,8 +205,10 @@ async def test_a_random_walk_of_calls_and_answers_agrees_with_a_model(rig: Rig, 
             state.setdefault(id, "dispatched")
             assert (record["invocation_id"], record["state"], record["params"]["n"]) == (id, state[id], number)
     runs = await rig.engine.call("trigger_invocation_list", {"limit": 100}, ADMIN)
-    assert {one["invocation_id"]: one["state"] for one in runs["items"]} == state
+    newest = runs["items"][: len(state)]
+    assert {one["invocation_id"]: one["state"] for one in newest} == state
     assert len(held) == len(state) > 10
+    return len(state)
 
 
 async def test_many_calls_at_once_with_one_key_are_one_run(rig: Rig) -> None:
