@@ -173,7 +173,7 @@ def _program(words: list[str]) -> tuple[str, list[str]] | None:
         return rest[1], rest[2:]
     if rest[:1] == ["-c"] and len(rest) > 1 and _CODE.search(rest[1]):
         return None if "forkserver.main" in rest[1] else ("-c", rest[1:])
-    if rest[:1] and rest[0] in _own_programs():
+    if rest[:1] and (rest[0] in _own_programs() or _own_script(rest[0])):
         return rest[0], rest[1:]
     return None
 
@@ -182,9 +182,15 @@ def _own_programs() -> set[str]:
     return {str(Path(sys.executable).parent / name) for name in PROGRAMS}
 
 
+def _own_script(name: str) -> bool:
+    return name.endswith(".py") and name.startswith(f"{ROOT}/tests/")
+
+
 def _begins_alike(environment: dict[str, str]) -> bool:
     """Whether an interpreter with this environment begins as the server did."""
     locale = _those(environment, LOCALE)
+    if environment.get("PYTHONPATH") == ROOT != _born.get("PYTHONPATH"):  # the server has it as well
+        environment = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
     return _those(environment, EARLY) == _those(_born, EARLY) and locale in ({}, _those(_born, LOCALE))
 
 
@@ -283,7 +289,7 @@ def _run(start: _Start) -> Any:
     program = _program(start.arguments)
     assert program is not None
     name, words = program
-    if name in _own_programs() or name.startswith(("tests.", "-c")):
+    if name in _own_programs() or _own_script(name) or name.startswith(("tests.", "-c")):
         inherited = _Inherited(_leave_server())
         _servers.update(worker=inherited, everything=inherited)
         subprocess._fork_exec, subprocess._USE_POSIX_SPAWN = _fork_exec, False  # type: ignore[attr-defined]
@@ -292,6 +298,9 @@ def _run(start: _Start) -> Any:
         from mcp_server.cli import main as commands
 
         return getattr(commands, PROGRAMS[Path(name).name])()
+    if _own_script(name):
+        runpy.run_path(name, run_name="__main__")
+        return 0
     if "-P" not in start.arguments:
         sys.path.insert(0, "" if name == "-c" else start.directory)
     if name == "-c":
