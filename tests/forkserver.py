@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 import msgspec
 
 ROOT = str(Path(__file__).parents[1])
-PACKAGES = ("core.", "mcp_server.", "tests.")
+PACKAGES = ("core.worker.", "mcp_server.", "tests.")  # what core.confinement starts has to inherit its sandbox
 PROGRAMS = {"sluice": "main", "sluice-mcp": "main_mcp"}  # of mcp_server.cli.main
 WORKER = ("core.worker.__main__", "core.worker.trace", "core.dsl.component")
 EVERYTHING = (
@@ -159,7 +159,7 @@ def _kind(words: list[str]) -> str:
     program = _program(words)
     if program is None or words[0] not in {*_own_programs(), sys.executable}:
         return ""
-    return "worker" if program[0].startswith("core.") else "everything"
+    return "worker" if program[0].startswith("core.worker") else "everything"
 
 
 def _program(words: list[str]) -> tuple[str, list[str]] | None:

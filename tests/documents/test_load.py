@@ -107,10 +107,10 @@ def test_an_alias_bomb_is_refused_at_once() -> None:
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
         f"{chr(98 + n)}: &{chr(98 + n)} [{','.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(8)
     )
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(InvalidDocument, match="anchors"):
         documents.load(bomb)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @settings(deadline=None)

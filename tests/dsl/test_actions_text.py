@@ -114,16 +114,16 @@ def test_a_text_becomes_words(keys: dict[str, Any], text: str, expected: Any) ->
 def test_a_pattern_that_looks_far_ahead_for_every_token_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patterns, "MAX_SEARCH_SECONDS", 0.05)
     env, firing = Stub(), Run()
-    started = time.perf_counter()
+    started = time.thread_time()
     events: list[Event] = [{"_raw": "a" * 1_000_000}, {"_raw": "aab"}]
     assert run(events, {"tokenize": {"pattern": "a[^b]*b|a"}}, env=env, firing=firing)[0]["tokens"] == ["aab"]
     assert (firing.errors, "takes too long" in env.lines[0][1]) == (1, True)
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @cases.table("by", ["characters", "tokens", "sentences", "paragraphs"])
 @cases.table("text", ["." * 2**20, "\n" * 2**20, " " * 2**20, ".\n" * 2**19, "a." * 2**19, '."' * 2**19])
 def test_hostile_texts_are_cut_in_time_in_proportion(by: str, text: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     run([{"_raw": text}], {"chunk": {"by": by, "size": 1000}})
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
