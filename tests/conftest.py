@@ -56,8 +56,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Tests wait for processes, disks and clocks for a part of their time: one process more than cores fills it."""
-    return (os.cpu_count() or 1) + 1
+    """Tests wait for processes, disks and clocks for half of their time, which more of them than cores fill."""
+    cores = len(os.sched_getaffinity(0))
+    return cores + max(2, cores // 2)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
