@@ -13,6 +13,7 @@ from tests.engines import EXAMPLES
 
 KIB = 1024
 ENTRY_KIB, CSS_KIB, PART_KIB, EDITOR_KIB, VIEWER_KIB, WHEEL_KIB = 200, 25, 155, 215, 480, 1400
+SCHEME = "(wanted) => document.documentElement.dataset.mantineColorScheme === wanted"
 LOOKS = (("light", 1280), ("dark", 390))  # a page that is open goes from one to the other
 PAGES = {
     "": "Needs attention",
@@ -99,6 +100,7 @@ def test_no_page_has_a_fault_of_access_or_sticks_out(visitor: Visitor, served: S
             visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             if (scheme, width) == LOOKS[0]:
                 visitor.go(path)
+            visitor.page.wait_for_function(SCHEME, arg=scheme)
             visitor.sees(text, within="main")
             found += [f"{path}, {scheme}, {width} px: {fault}" for fault in axe.faults(visitor.page)]
     assert not found, "\n".join(found)
