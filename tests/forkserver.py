@@ -54,6 +54,7 @@ EARLY = ("LD_", "PYTHON", "TZ")
 COERCED = {"LC_CTYPE": "C.UTF-8"}  # what an interpreter sets that finds no locale (PEP 538)
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 _CODE = re.compile(r"\b(?:core|mcp_server|tests)\b")
+_FRESH = re.compile(r"sys\.modules|forkserver\.main")  # asks what is imported, or is the server itself
 _LARGEST = 160 * 1024
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _TITLE = "-" * 4000  # room for the arguments of what the process becomes
@@ -172,7 +173,7 @@ def _program(words: list[str]) -> tuple[str, list[str]] | None:
     if rest[:1] == ["-m"] and len(rest) > 1 and f"{rest[1]}.".startswith(PACKAGES):
         return rest[1], rest[2:]
     if rest[:1] == ["-c"] and len(rest) > 1 and _CODE.search(rest[1]):
-        return None if "forkserver.main" in rest[1] else ("-c", rest[1:])
+        return ("-c", rest[1:]) if not _FRESH.search(rest[1]) else None
     if rest[:1] and (rest[0] in _own_programs() or _own_script(rest[0])):
         return rest[0], rest[1:]
     return None
