@@ -31,7 +31,7 @@ ANSWER_SECONDS = 5.0
 START_SECONDS = 30.0
 GROWTH_BYTES = 50 * 1024 * 1024
 AT_ONCE = 8
-SIZES = [pytest.param(400, id="ci"), pytest.param(12_000, id="soak", marks=pytest.mark.soak)]
+SIZES = [pytest.param(600, id="ci"), pytest.param(12_000, id="soak", marks=pytest.mark.soak)]
 
 
 @pytest.fixture
