@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from typing import Any, get_args, get_type_hints
 
@@ -26,6 +27,7 @@ JSON = st.recursive(
 NATURAL = st.integers(0, 2**63 - 1)
 
 
+@functools.cache
 def of_type(hint: Any) -> st.SearchStrategy[Any]:
     """Values of a field."""
     known: dict[Any, st.SearchStrategy[Any]] = {
@@ -50,6 +52,7 @@ def of_type(hint: Any) -> st.SearchStrategy[Any]:
     return known[hint]
 
 
+@functools.cache
 def of_struct(kind: type[Any]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(kind, include_extras=True)
     return st.deferred(lambda: st.builds(kind, **{name: of_type(hints[name]) for name in kind.__struct_fields__}))
