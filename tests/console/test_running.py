@@ -71,7 +71,7 @@ def test_why_a_run_failed_is_said_where_it_is_looked_for(visitor: Visitor, serve
     visitor.go("triggers/astray")
     visitor.sees("No job nowhere is deployed: a run fails at once.")
     visitor.press("Run astray")
-    visitor.sees("No deployed job nowhere listens to messages in tenant default.", within=".note")
+    visitor.sees(f"No deployed job nowhere listens to messages in tenant {served.tenant}.", within=".note")
     visitor.sees(re.compile("Deploy it with job_deploy"), within=".note")
     visitor.press("Overview", "link")
     visitor.sees(re.compile("in the last hour"), within=".timeline")
