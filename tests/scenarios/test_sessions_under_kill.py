@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Killer:
-    """Kills after every so many answers: the owner, anyone, a worker, or all at once."""
+    """Kills after every so many answers: the owner, anyone, a worker, the owner again, or all at once."""
 
     def __init__(self, home: Path, programs: Sequence[Program], answers: int, kills: int) -> None:
         self._home = home
@@ -36,7 +36,7 @@ class Killer:
         self._every = max(1, answers // (kills + 1))
         self._random = random.Random(11)
         self._told = 0
-        self.left = kills
+        self._strikes = kills
         self.kills: Counter[str] = Counter()
         self._due = asyncio.Event()
 
@@ -47,20 +47,19 @@ class Killer:
             self._due.set()
 
     async def run(self) -> None:
-        while self.left:
+        for number in range(self._strikes):
             await self._due.wait()
             self._due.clear()
             await waiting.pause(self._random.uniform(0, 0.05))  # somewhere within the next calls
-            self._strike()
-            self.left -= 1
+            self._strike(number)
 
-    def _strike(self) -> None:
+    def _strike(self, number: int) -> None:
         running = [program for program in self._programs if program.running]
-        match self.kills.total() % 5:
+        match number % 5:
             case 0 | 3:
                 owner = ownership.owner_pid(self._home)
                 victims = [program for program in running if program.process and program.process.pid == owner]
-            case 2 if self.left % 2:
+            case 2:
                 return self._worker()
             case 4:
                 victims = running
