@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -578,11 +579,10 @@ async def test_a_large_file_goes_through_in_bounded_memory_and_leaves_the_loop_f
 
     async def watch() -> None:
         nonlocal longest, most
-        loop = asyncio.get_running_loop()
         while not done:
-            before = loop.time()
+            before = time.thread_time()  # not elapsed time, in which others have the processor
             await waiting.turn()  # how long a round of the loop takes is what is measured
-            longest = max(longest, loop.time() - before)
+            longest = max(longest, time.thread_time() - before)
             most = max(most, process.memory_info().rss - start)
 
     start = process.memory_info().rss
