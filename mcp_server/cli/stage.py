@@ -25,7 +25,7 @@ from core import clock, errors, httpclient
 from core.settings import data_root_of
 from mcp_server.cli import connect
 
-START_SECONDS = 20
+START_SECONDS = 60  # a first start, on a slow machine, compiles every module
 STOP_SECONDS = 10
 CALL_SECONDS = 30
 LOOK_SECONDS = 0.02
