@@ -37,17 +37,14 @@ import msgspec
 ROOT = str(Path(__file__).parents[1])
 PACKAGES = ("core.worker.", "mcp_server.", "tests.")  # what core.confinement starts has to inherit its sandbox
 PROGRAMS = {"sluice": "main", "sluice-mcp": "main_mcp"}  # of mcp_server.cli.main
+STARTERS = {"serve", "demo", "mcp", "worker", "trace"}
 WORKER = ("core.worker.__main__", "core.worker.trace", "core.dsl.component")
+DOORS = ("main", "commands", "connect", "failures", "mcp", "serve")
 EVERYTHING = (
     *WORKER,
-    *("core.engine", "core.operations", "mcp_server.cli.main", "mcp_server.cli.commands", "mcp_server.cli.connect"),
-    *(
-        "mcp_server.cli.failures",
-        "mcp_server.cli.mcp",
-        "mcp_server.cli.serve",
-        "mcp_server.http.app",
-        "mcp_server.protocol",
-    ),
+    *("core.engine", "core.operations", "mcp_server.http.app", "mcp_server.protocol", "mcp_server.server"),
+    *(f"mcp_server.cli.{name}" for name in DOORS),
+    *("anyio._backends._asyncio", "cyclopts.help", "uvicorn.lifespan.on", "uvicorn.protocols.http.auto"),
 )
 LOCALE = ("LANG", "LC_")  # beginnings of variables that count from the first instruction on
 EARLY = ("LD_", "PYTHON", "TZ")
@@ -56,10 +53,12 @@ LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("
 _CODE = re.compile(r"\b(?:core|mcp_server|tests)\b")
 _FRESH = re.compile(r"sys\.modules|forkserver\.main")  # asks what is imported, or is the server itself
 _LARGEST = 160 * 1024
-_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+UNFLUSHED = 120  # the exit code of Python whose output cannot be written
+_CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine)  # the system call clone(2)
+_CLONE_PARENT = 0x8000
 _TITLE = "-" * 4000  # room for the arguments of what the process becomes
 _exec = subprocess._fork_exec  # type: ignore[attr-defined]
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)
 
 
 class _Start(msgspec.Struct):
@@ -88,12 +87,8 @@ class Server:
         with self._lock:
             if self._line is None:
                 self._line = self._begin()
-            _libc.prctl(_SUBREAPER, 1)  # whose parent has ended becomes a child of this process
-            try:
-                socket.send_fds(self._line, [msgspec.json.encode(start)], files)
-                return int(self._line.recv(_LARGEST))
-            finally:
-                _libc.prctl(_SUBREAPER, 0)
+            socket.send_fds(self._line, [msgspec.json.encode(start)], files)
+            return int(self._line.recv(_LARGEST))
 
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -158,7 +153,7 @@ def _fork_exec(
 def _kind(words: list[str]) -> str:
     """Which server can become what is started; empty for none."""
     program = _program(words)
-    if program is None or words[0] not in {*_own_programs(), sys.executable}:
+    if _CLONE is None or program is None or words[0] not in {*_own_programs(), sys.executable}:
         return ""
     return "worker" if program[0].startswith("core.worker") else "everything"
 
@@ -204,8 +199,11 @@ def main() -> NoReturn:
     number, modules = int(sys.argv[1]), sys.argv[2:-1]
     for name in modules:
         importlib.import_module(name)
-    if "core.dsl.component" in modules:
-        list(sys.modules["core.dsl.component"].REGISTRY)  # each component is imported
+    list(sys.modules["core.dsl.component"].REGISTRY)  # each component is imported
+    for operation in sys.modules["core.operations"].REGISTRY if "core.operations" in modules else ():
+        _ = operation.schema, operation.result_schema  # what a process derives from its code, once
+    if "sqlite_utils.plugins" in sys.modules:
+        sys.modules["sqlite_utils.plugins"].ensure_plugins_loaded()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -213,7 +211,7 @@ def main() -> NoReturn:
     with socket.socket(fileno=number) as line:
         line.send(b"ready")
         start = _serve(line)
-    sys.exit(_run(start) if start is not None else 0)
+    os._exit(_end(start) if start is not None else 0)
 
 
 def _serve(line: socket.socket) -> _Start | None:
@@ -223,27 +221,23 @@ def _serve(line: socket.socket) -> _Start | None:
         if not asked:
             return None
         start = msgspec.json.decode(asked, type=_Start)
-        alone, waits = os.pipe()
-        told, tells = os.pipe()
-        middle = os.fork()
-        if not middle:
-            child = os.fork()
-            if child:
-                os.write(tells, b"%d" % child)
-                os._exit(0)  # so that the process belongs to whoever asked
-            for each in (waits, tells, told):
-                os.close(each)
-            os.read(alone, 1)  # until it does
-            os.close(alone)
+        child = _fork_for_parent()
+        if not child:
             line.close()
             _take(start, received)
             return start
-        for each in (alone, tells, *received):
+        for each in received:
             os.close(each)
-        os.waitpid(middle, 0)
-        os.close(waits)
-        line.send(os.read(told, 32))
-        os.close(told)
+        line.send(b"%d" % child)
+
+
+def _fork_for_parent() -> int:
+    """As os.fork, of a process with one thread, but the new process is a child of whoever started this one."""
+    _libc.PyOS_BeforeFork()
+    child = int(_libc.syscall(_CLONE, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
+    (_libc.PyOS_AfterFork_Parent if child else _libc.PyOS_AfterFork_Child)()
+    assert child >= 0, os.strerror(ctypes.get_errno())
+    return child
 
 
 def _take(start: _Start, received: list[int]) -> None:
@@ -279,6 +273,35 @@ def _above(fd: int, least: int) -> int:
     return new
 
 
+def _end(start: _Start) -> int:
+    """Be what was asked for, and end as the interpreter does, but for taking its modules apart: that copies them."""
+    status: Any = 1
+    interrupted = False
+    try:
+        status = _run(start)
+    except SystemExit as end:
+        status = end.code
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        interrupted = isinstance(error, KeyboardInterrupt)
+    if status is not None and not isinstance(status, int):
+        print(status, file=sys.stderr)
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+        _libc.fflush(None)  # what C has written
+    except OSError:
+        return UNFLUSHED
+    if interrupted:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return (status or 0) & 0xFF
+
+
 def _run(start: _Start) -> Any:
     """Be what was asked for, as the interpreter begins it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -290,7 +313,7 @@ def _run(start: _Start) -> Any:
     program = _program(start.arguments)
     assert program is not None
     name, words = program
-    if name in _own_programs() or _own_script(name) or name.startswith(("tests.", "-c")):
+    if _starts_others(name, words):
         inherited = _Inherited(_leave_server())
         _servers.update(worker=inherited, everything=inherited)
         subprocess._fork_exec, subprocess._USE_POSIX_SPAWN = _fork_exec, False  # type: ignore[attr-defined]
@@ -315,6 +338,13 @@ def _run(start: _Start) -> Any:
     return 0
 
 
+def _starts_others(name: str, words: list[str]) -> bool:
+    """Whether it may start processes of Sluice itself; a command that does all the same starts them by an exec."""
+    if Path(name).name == "sluice":
+        return bool({*words} & STARTERS)
+    return name in _own_programs() or _own_script(name) or name.startswith(("tests.", "-c"))
+
+
 def _leave_server() -> socket.socket:
     """Fork a server of this process, which is nothing yet."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -329,9 +359,7 @@ def _leave_server() -> socket.socket:
     _close_all_but([fd])
     with socket.socket(fileno=fd) as line:
         start = _serve(line)
-    if start is None:
-        os._exit(0)
-    sys.exit(_run(start))
+    os._exit(_end(start) if start is not None else 0)
 
 
 def _text(number: int) -> io.TextIOWrapper:

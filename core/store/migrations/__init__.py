@@ -1,9 +1,12 @@
-"""The schema, as numbered forward-only steps; each runs with its own record in one transaction.
+"""The schema, as numbered forward-only steps; each runs with its own record in one transaction, and on a new database
+all of them in one.
 
 A step is never edited once it has landed. An older Sluice refuses a database that a newer one has migrated.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 from sqlite_utils import Database
 
@@ -34,7 +37,9 @@ def first_missing(db: Database) -> str:
 def migrate(db: Database) -> None:
     """Apply the steps that are missing. Raises StorageUnavailable as `first_missing` does."""
     first_missing(db)
-    with db.atomic():  # as sqlite-utils makes them, in two commits, a power cut between them leaves no index for ever
-        STEPS.ensure_migrations_table(db)
-        db.table(STEPS.migrations_table).create_index(["migration_set", "name"], unique=True, if_not_exists=True)
-    STEPS.apply(db)
+    new = not db.table(STEPS.migrations_table).exists()
+    with db.atomic() if new else contextlib.nullcontext():
+        with db.atomic():  # sqlite-utils commits them one by one; a power cut between would leave no index for ever
+            STEPS.ensure_migrations_table(db)
+            db.table(STEPS.migrations_table).create_index(["migration_set", "name"], unique=True, if_not_exists=True)
+        STEPS.apply(db)
