@@ -29,6 +29,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 _reporter: list[pytest.TerminalReporter] = []
+_forking = contextlib.ExitStack()  # while processes of xdist are started
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +60,18 @@ def pytest_xdist_auto_num_workers() -> int:
     """Tests wait for processes, disks and clocks for half of their time, which more of them than cores fill."""
     cores = len(os.sched_getaffinity(0))
     return cores + max(2, cores // 2)
+
+
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Processes begin with what they will collect, imported once."""
+    places = [config.rootpath / str(argument).partition("::")[0] for argument in config.args]
+    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("test_*.py")))]
+    forkserver.collect(file for file in files if not (config.getoption("--quick") and quick.starts(file)))
+    _forking.enter_context(forkserver.install())
+
+
+def pytest_sessionfinish() -> None:
+    _forking.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

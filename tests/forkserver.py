@@ -4,7 +4,8 @@
 subprocess, asyncio or anyio. The process is otherwise what it would be: a child of whoever starts it, with its own
 arguments (also in /proc), environment, directory, files, session and exit code; an engine starts its workers alike.
 What a process can only get from an exec (a locale, variables of Python, a function before it) is started by one.
-Tests of how a program starts have the mark `fresh`.
+Tests of how a program starts have the mark `fresh`. The processes of pytest-xdist are forked too, with all test files
+imported (`collect`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,6 +38,7 @@ import msgspec
 ROOT = str(Path(__file__).parents[1])
 PACKAGES = ("core.worker.", "mcp_server.", "tests.")  # what core.confinement starts has to inherit its sandbox
 PROGRAMS = {"sluice": "main", "sluice-mcp": "main_mcp"}  # of mcp_server.cli.main
+GATEWAY = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]  # how execnet starts a process of xdist
 STARTERS = {"serve", "demo", "mcp", "worker", "trace"}
 WORKER = ("core.worker.__main__", "core.worker.trace", "core.dsl.component")
 DOORS = ("main", "commands", "connect", "failures", "mcp", "serve")
@@ -77,8 +79,9 @@ class _Start(msgspec.Struct):
 class Server:
     """The process that forks. Safe in several threads; ends when the process that has it ends."""
 
-    def __init__(self, modules: tuple[str, ...]) -> None:
-        self._modules = modules
+    def __init__(self, load: str, names: Iterable[str]) -> None:
+        """`load` is the function of a module of the tests that imports what is named."""
+        self._load, self._names = load, tuple(names)
         self._lock = threading.Lock()
         self._line: socket.socket | None = None
 
@@ -93,9 +96,11 @@ class Server:
     def _begin(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            words = f"import sys; sys.path.insert(0, {ROOT!r}); from tests import forkserver; forkserver.main()"
+            module = self._load.partition(".")[0]
+            imports = f"import sys; sys.path.insert(0, {ROOT!r}); from tests import forkserver, {module}"
+            words = f"{imports}; forkserver.main({self._load})"
             process = subprocess.Popen(
-                [sys.executable, "-P", "-c", words, str(theirs.fileno()), *self._modules, _TITLE],
+                [sys.executable, "-P", "-c", words, str(theirs.fileno()), *self._names, _TITLE],
                 pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=2, env=_born,
             )  # fmt: skip
         assert ours.recv(_LARGEST) == b"ready"
@@ -112,12 +117,20 @@ class _Inherited(Server):
     """The one of a process that was forked itself: made before that ran anything, so as clean as its own server."""
 
     def __init__(self, line: socket.socket) -> None:
-        super().__init__(())
+        super().__init__("", ())
         self._line = line
 
 
 _born = dict(os.environ)
-_servers: dict[str, Server] = {"worker": Server(WORKER), "everything": Server(EVERYTHING)}
+_servers: dict[str, Server] = {
+    "worker": Server("forkserver.load", WORKER),
+    "everything": Server("forkserver.load", EVERYTHING),
+}
+
+
+def collect(files: Iterable[Path]) -> None:
+    """Have the processes of pytest-xdist begin with these files imported; call it before they are started."""
+    _servers["tests"] = Server("rewriting.load", map(str, files))
 
 
 @contextlib.contextmanager
@@ -152,6 +165,8 @@ def _fork_exec(
 
 def _kind(words: list[str]) -> str:
     """Which server can become what is started; empty for none."""
+    if words == [sys.executable, *GATEWAY] and "tests" in _servers and _CLONE is not None:
+        return "tests"
     program = _program(words)
     if _CLONE is None or program is None or words[0] not in {*_own_programs(), sys.executable}:
         return ""
@@ -163,6 +178,8 @@ def _program(words: list[str]) -> tuple[str, list[str]] | None:
     if words[0] in _own_programs():
         return words[0], words[1:]
     rest = words[1:]
+    if rest == GATEWAY:
+        return "-c", rest[2:]
     while rest[:1] == ["-P"]:
         rest = rest[1:]
     if rest[:1] == ["-m"] and len(rest) > 1 and f"{rest[1]}.".startswith(PACKAGES):
@@ -194,16 +211,22 @@ def _those(environment: dict[str, str], beginnings: tuple[str, ...]) -> dict[str
     return {key: value for key, value in environment.items() if key.startswith(beginnings)}
 
 
-def main() -> NoReturn:
-    """Be the server: load what is named, then fork what is asked for until nobody can ask any more."""
-    number, modules = int(sys.argv[1]), sys.argv[2:-1]
+def load(modules: Iterable[str]) -> None:
+    """Import code of the product, and derive what a process derives from it once."""
     for name in modules:
         importlib.import_module(name)
     list(sys.modules["core.dsl.component"].REGISTRY)  # each component is imported
-    for operation in sys.modules["core.operations"].REGISTRY if "core.operations" in modules else ():
-        _ = operation.schema, operation.result_schema  # what a process derives from its code, once
-    if "sqlite_utils.plugins" in sys.modules:
+    if (operations := sys.modules.get("core.operations")) is not None:
+        for operation in operations.REGISTRY:
+            _ = operation.schema, operation.result_schema
         sys.modules["sqlite_utils.plugins"].ensure_plugins_loaded()
+
+
+def main(load: Callable[[Iterable[str]], None]) -> NoReturn:
+    """Be the server: load what is named, then fork what is asked for until nobody can ask any more."""
+    number = int(sys.argv[1])
+    load(sys.argv[2:-1])
+    assert len([*Path("/proc/self/task").iterdir()]) == 1, "a fork has one of the threads that an import has started"
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

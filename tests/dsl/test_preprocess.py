@@ -16,7 +16,11 @@ from core.dsl.files.preprocess import BadContent, decode, decoder, encode
 from core.errors import JobFailed
 from tests import cases
 
-pytest.importorskip("pyarrow")
+
+@pytest.fixture(autouse=True)
+def _pyarrow() -> None:
+    pytest.importorskip("pyarrow")  # here, since its import starts a thread
+
 
 _scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=20)
 _rows = st.lists(st.dictionaries(st.sampled_from("abc"), _scalars, min_size=1), min_size=1, max_size=20)
