@@ -77,7 +77,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "trusted_schema = OFF", "cache_size = -8192"):
             connection.execute(f"PRAGMA {pragma}")
         if write:
-            connection.executescript(_SCHEMA)
+            connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
         else:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the files, while they are ours

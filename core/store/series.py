@@ -112,7 +112,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "trusted_schema = OFF", "cache_size = -8192"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.executescript(_SCHEMA)
+        connection.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
     except BaseException:
         connection.close()
         raise
