@@ -29,7 +29,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -143,6 +143,19 @@ def install() -> Iterator[None]:
         subprocess._fork_exec = _exec  # type: ignore[attr-defined]
 
 
+@contextlib.contextmanager
+def beginning_with(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have what starts with these variables, LD_PRELOAD among them, come from a server of its own meanwhile."""
+    global _born, _servers
+    before = _born, _servers
+    server = Server("forkserver.load", EVERYTHING)
+    _born, _servers = {**_born, **variables}, {"worker": server, "everything": server}
+    try:
+        yield
+    finally:
+        _born, _servers = before
+
+
 def _fork_exec(
     arguments: Any, executables: Any, close: bool, keep: tuple[int, ...], cwd: Any, env: Any, *rest: Any
 ) -> int:
@@ -215,7 +228,8 @@ def load(modules: Iterable[str]) -> None:
     """Import code of the product, and derive what a process derives from it once."""
     for name in modules:
         importlib.import_module(name)
-    list(sys.modules["core.dsl.component"].REGISTRY)  # each component is imported
+    for component in sys.modules["core.dsl.component"].REGISTRY:  # each is imported
+        component.model_rebuild()
     if (operations := sys.modules.get("core.operations")) is not None:
         for operation in operations.REGISTRY:
             _ = operation.schema, operation.result_schema
