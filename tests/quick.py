@@ -20,11 +20,13 @@ ATTRIBUTE = re.compile(r"\.([a-z_]+)")
 CALLS = frozenset({"create_subprocess_exec", "create_subprocess_shell", "fork", "open_process", "run_process"})
 
 
+@cache
 def starts(path: Path) -> bool:
     """Whether a file of tests can start a process, an engine or a door."""
     return any(_starts(each) for each in _with_helpers(path))
 
 
+@cache
 def imported_files(path: Path) -> set[Path]:
     """The files of this checkout that a module imports itself."""
     places = [ROOT / name.replace(".", "/") for name in _names(path)[0]]
