@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ from core.gitops import files
 from core.workflows import packing
 from mcp_server.cli import stage
 from tests import cases
-from tests.commands import Commands
 
 pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
@@ -736,17 +734,6 @@ FAULTS = [
 ]
 
 
-class Loaded(stage.Stage):
-    """A stage whose commands are loaded once."""
-
-    def __init__(self, home: Path, commands: Commands, **settings: str) -> None:
-        super().__init__(home, **settings)
-        self._commands = commands
-
-    async def _command(self, words: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-        return await anyio.to_thread.run_sync(self._commands.run, words, variables)
-
-
 @dataclass
 class Doors:
     """The four ways in."""
@@ -778,8 +765,7 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
     place = tmp_path_factory.mktemp("parity")
     shutil.copytree(EXAMPLES / "portal", place / "portal")
     packing.pack(place / "portal", title="Team")
-    commands = Commands()
-    scene = Loaded(place / "home", commands, SLUICE_PORTALS=f"team={place / 'portal'}")
+    scene = stage.Stage(place / "home", SLUICE_PORTALS=f"team={place / 'portal'}")
     try:
         with anyio.fail_after(180):  # some seconds, on a machine that does nothing else
             await scene.start(workers=1)
@@ -809,7 +795,6 @@ async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Doors
         ):
             yield Doors(scene, client, remote)
     finally:
-        commands.close()
         with anyio.fail_after(30, shield=True):
             await scene.stop()
 
