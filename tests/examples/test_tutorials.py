@@ -18,6 +18,7 @@ import pytest
 
 from mcp_server.cli import stage
 from tests import waiting
+from tests.examples import shell
 
 pytestmark = pytest.mark.anyio
 DOCS = Path(__file__).parents[2] / "docs"
@@ -47,13 +48,6 @@ def surroundings(home: Path) -> dict[str, str]:
     return {**stage.environment(), "SLUICE_HOME": str(home), "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
 
 
-async def shell(script: str, home: Path, place: Path, *, must: bool) -> str:
-    command = ["bash", "-euo", "pipefail", "-c", script]
-    done = await anyio.run_process(command, cwd=place, check=False, env=surroundings(home))
-    assert done.returncode == 0 or not must, (script, done.stdout.decode(), done.stderr.decode())
-    return done.stdout.decode().strip()
-
-
 async def type_in(text: str, home: Path, place: Path) -> None:
     """Type every `sh` block; what follows as `json` or `text` is waited for, since it is on its way."""
     blocks = [*BLOCK.findall(text), ("", "")]
@@ -63,10 +57,10 @@ async def type_in(text: str, home: Path, place: Path) -> None:
         if language != "sh":
             continue
         awaited = shown in SHOWN
-        printed = await shell(script.replace("PLAN_ID", plan), home, place, must=not awaited)
+        printed = await shell.typed(script.replace("PLAN_ID", plan), home, place, must=not awaited)
         plan = "".join(re.findall(r"sluice apply (plan_\w+)", printed)) or plan
         if awaited and printed != wanted.strip():
-            again = functools.partial(shell, script, home, place, must=False)
+            again = functools.partial(shell.typed, script, home, place, must=False)
             await waiting.until(again, wanted.strip().__eq__, seconds=60)
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from mcp_server.cli import stage
 from tests import waiting
 from tests.catalog import rig
+from tests.examples import shell
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
@@ -43,15 +42,6 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[stage
             await running.stop()
 
 
-async def shell(script: str, home: Path, *, must: bool = True) -> str:
-    """What a script prints; it ends at its first fault."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**stage.environment(), "SLUICE_HOME": str(home), "PATH": path}
-    done = await anyio.run_process(["bash", "-euo", "pipefail", "-c", script], cwd=ROOT, check=False, env=environment)
-    assert done.returncode == 0 or not must, (script, done.stderr.decode())
-    return done.stdout.decode().strip()
-
-
 @pytest.mark.parametrize("walk", WALKS)
 async def test_the_commands_of_a_walk_print_what_it_says(scene: stage.Stage, walk: str) -> None:
     if "\ncurl " in WALKS[walk] and shutil.which("curl") is None:
@@ -63,12 +53,12 @@ async def test_the_commands_of_a_walk_print_what_it_says(scene: stage.Stage, wal
         for (language, script), (shown, wanted) in pairwise(blocks):
             if language != "sh":
                 continue
-            printed = await shell(script.replace("PLAN_ID", plan), scene.home, must=shown == "sh")
+            printed = await shell.typed(script.replace("PLAN_ID", plan), scene.home, ROOT, must=shown == "sh")
             plan = "".join(re.findall(r"sluice apply (plan_\w+)", printed)) or plan
             while shown != "sh" and printed != wanted.strip():
                 assert not script.startswith("curl"), printed
                 await waiting.pause(0.1)  # what it shows is on its way
-                printed = await shell(script, scene.home, must=False)
+                printed = await shell.typed(script, scene.home, ROOT, must=False)
 
 
 def test_there_are_three_walks_with_a_document_each() -> None:
