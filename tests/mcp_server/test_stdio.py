@@ -19,6 +19,8 @@ import psutil
 import pytest
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from tests import cases
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "tests.mcp_server.stdio_server", "--allow-write"]
 HANDSHAKE = {
@@ -162,16 +164,17 @@ def test_a_signal_ends_the_server_although_the_client_says_nothing(process: Proc
     assert "ended in good order" in process.stderr.read()
 
 
-@pytest.mark.parametrize(
-    "line", ["", "nonsense", "[]", '{"jsonrpc": "2.0"}', '{"jsonrpc": "2.0", "id": 1, "method": 5}']
-)
-def test_a_line_that_is_no_message_does_not_end_the_session(process: Process, line: str) -> None:
+def test_a_line_that_is_no_message_does_not_end_the_session(process: Process) -> None:
     shake_hands(process)
-    process.send(line)
-    process.send({"jsonrpc": "2.0", "id": 77, "method": "ping"})
-    while (answer := json.loads(process.stdout.readline())).get("id") != 77:
-        assert "error" in answer
-    assert answer["result"] == {}
+    with cases.every() as case:
+        lines = ["", "nonsense", "[]", '{"jsonrpc": "2.0"}', '{"jsonrpc": "2.0", "id": 1, "method": 5}']
+        for number, line in enumerate(lines, 77):
+            with case(line):
+                process.send(line)
+                process.send({"jsonrpc": "2.0", "id": number, "method": "ping"})
+                while (answer := json.loads(process.stdout.readline())).get("id") != number:
+                    assert "error" in answer
+                assert answer["result"] == {}
 
 
 def test_ten_megabytes_in_an_argument_are_refused_clearly(process: Process) -> None:
@@ -196,22 +199,19 @@ def test_a_line_without_end_is_refused_and_takes_bounded_memory(process: Process
     assert psutil.Process(process.popen.pid).memory_info().rss - before < 150 * 1024 * 1024
 
 
-@pytest.mark.parametrize(
-    ("line", "id", "code"),
-    [
-        ("{bad", None, -32700),
-        ("5", None, -32600),
-        ("[]", None, -32600),
-        ('{"jsonrpc":"2.0","id":null,"method":"tools/list"}', None, -32600),
-        ('{"jsonrpc":"2.0","id":11,"method":"tools/list","params":{"cursor":"\\ud800"}}', 11, -32700),
-        ('{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x","name":"y"}}', "a", -32700),
-        ('{"jsonrpc":"2.0","id":"\\ud800","method":"ping"}', None, -32700),
-        ('{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}', None, -32700),
-    ],
-)
-def test_a_line_that_is_no_message_is_answered_and_the_session_goes_on(
-    process: Process, line: str, id: str | int | None, code: int
-) -> None:
-    answer = process.ask(line)
-    assert (answer["id"], answer["error"]["code"]) == (id, code)
+def test_a_line_that_is_no_message_is_answered_and_the_session_goes_on(process: Process) -> None:
+    with cases.every() as case:
+        for line, id, code in (
+            ("{bad", None, -32700),
+            ("5", None, -32600),
+            ("[]", None, -32600),
+            ('{"jsonrpc":"2.0","id":null,"method":"tools/list"}', None, -32600),
+            ('{"jsonrpc":"2.0","id":11,"method":"tools/list","params":{"cursor":"\\ud800"}}', 11, -32700),
+            ('{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"x","name":"y"}}', "a", -32700),
+            ('{"jsonrpc":"2.0","id":"\\ud800","method":"ping"}', None, -32700),
+            ('{"jsonrpc":"2.0","id":9223372036854775808,"method":"ping"}', None, -32700),
+        ):
+            with case(line):
+                answer = process.ask(line)
+                assert (answer["id"], answer["error"]["code"]) == (id, code)
     shake_hands(process)
