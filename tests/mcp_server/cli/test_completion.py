@@ -1,4 +1,4 @@
-"""Shell completion: what a real bash completes, and where the scripts are put."""
+"""Shell completion: what a real bash and fish complete, and where the scripts are put."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BASH = shutil.which("bash")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _each_script_is_made_once() -> Iterator[None]:
+def _each_script_is_made_once(described_once: None) -> Iterator[None]:
     """A script depends on nothing but the commands, and takes seconds to make."""
     make, made = cyclopts.App.generate_completion, {}
 
@@ -70,6 +70,28 @@ def test_bash_completes_names_that_the_engine_knows(
     assert completed(made, "sluice", "job", "show", "web", function="_sluice_named") == ["web", "web--print"]
     assert asked.read_text() == f"{names.WORD} job show\n"
     assert completed(made, "sluice", "job", "de", function="_sluice_named") == ["delete", "deploy"]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_commands_and_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sluice.fish").write_text(script(capsys, "fish"))
+
+    def offered(line: str) -> list[str]:
+        command = ["fish", "--no-config", "-c", f"source sluice.fish; complete -C '{line}'"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
+        return [offer.partition("\t")[0] for offer in done.stdout.splitlines()]
+
+    assert sorted(offered("sluice wor")) == ["worker", "worker-token", "workflow", "workload"]
+    assert offered("sluice job de") == ["delete", "deploy"]
+    assert offered("sluice apply --roll") == ["--rollback-on-failure"]
+    assert offered("sluice-mcp ins") == ["install"]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_reads_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "_sluice").write_text(script(capsys, "zsh"))
+    done = subprocess.run(["zsh", "-n", "_sluice"], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(

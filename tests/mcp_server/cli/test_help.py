@@ -29,6 +29,7 @@ ELSEWHERE = {
     "sluice service status": "it asks systemd; tests/mcp_server/service/test_installing.py",
     "sluice service remove": "it needs a unit in /etc; tests/mcp_server/service/test_installing.py",
     "sluice mcp": "it serves until its client leaves; tests/mcp_server/test_stdio.py",
+    "sluice completion": "tests/mcp_server/cli/test_completion.py runs it for each shell",
     "sluice login": "it asks a remote engine; the tests of identity run it",
     "sluice logout": "it asks a remote engine; the tests of identity run it",
     "sluice approve-login": "it needs a program that waits; tests/identity/test_devices.py",
@@ -53,6 +54,7 @@ def leaves(app: cyclopts.App, path: str = "") -> list[tuple[str, cyclopts.App]]:
     return found
 
 
+@pytest.mark.usefixtures("described_once")
 def test_help_names_every_flag_explains_it_and_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     apps, listed = leaves(main.build()), main.commands()
     assert {path for path, _ in apps} >= listed.keys()

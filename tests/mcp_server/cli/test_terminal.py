@@ -1,11 +1,10 @@
-"""Commands at a real pseudo-terminal, as a person types them, and fish's own answer to what it completes."""
+"""Commands at a real pseudo-terminal, as a person types them."""
 
 from __future__ import annotations
 
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -15,7 +14,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from mcp_server.cli import main, stage
+from mcp_server.cli import stage
 
 pytestmark = pytest.mark.anyio
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -134,27 +133,3 @@ async def test_an_interrupt_ends_what_follows(scene: stage.Stage) -> None:
         code = await typed.ended()
     assert code in (0, 130)
     assert "Traceback" not in typed.screen
-
-
-@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
-def test_fish_completes_commands_and_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["completion", "fish"]) == 0
-    (tmp_path / "sluice.fish").write_text(capsys.readouterr().out)
-
-    def completed(line: str) -> list[str]:
-        command = ["fish", "--no-config", "-c", f"source sluice.fish; complete -C '{line}'"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
-        return [offer.partition("\t")[0] for offer in done.stdout.splitlines()]
-
-    assert sorted(completed("sluice wor")) == ["worker", "worker-token", "workflow", "workload"]
-    assert completed("sluice job de") == ["delete", "deploy"]
-    assert completed("sluice apply --roll") == ["--rollback-on-failure"]
-    assert completed("sluice-mcp ins") == ["install"]
-
-
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_reads_the_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["completion", "zsh"]) == 0
-    (tmp_path / "_sluice").write_text(capsys.readouterr().out)
-    done = subprocess.run(["zsh", "-n", "_sluice"], cwd=tmp_path, capture_output=True, text=True, timeout=20)
-    assert (done.returncode, done.stderr) == (0, "")
