@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import shutil
@@ -55,7 +56,10 @@ def leaves(app: cyclopts.App, path: str = "") -> list[tuple[str, cyclopts.App]]:
 
 
 @pytest.mark.usefixtures("described_once")
-def test_help_names_every_flag_explains_it_and_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_every_flag_explains_it_and_ends_with_an_example(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "build", functools.cache(main.build))
     apps, listed = leaves(main.build()), main.commands()
     assert {path for path, _ in apps} >= listed.keys()
     with cases.every() as case:
