@@ -301,5 +301,5 @@ def says(message: str, where: str | None, what: str) -> bool:
 def shorten(text: object, limit: int = 200) -> str:
     """Quote untrusted text inside a message: printable, one line, bounded."""
     raw = text if isinstance(text, str) else repr(text)
-    clean = "".join(c if c.isprintable() else " " for c in raw)
-    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    clean = "".join(c if c.isprintable() else " " for c in raw[:limit])
+    return clean if len(raw) <= limit else clean[: limit - 1] + "…"
