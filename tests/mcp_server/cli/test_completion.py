@@ -35,26 +35,31 @@ def script(capsys: pytest.CaptureFixture[str], shell: str) -> str:
     return capsys.readouterr().out
 
 
-def completed(script: str, *words: str, function: str = "") -> list[str]:
-    """What bash offers for the last word."""
+def completed(script: str, *lines: str, function: str = "") -> list[list[str]]:
+    """What bash offers for the last word of each line."""
     assert BASH is not None
-    function = function or "_" + words[0].replace("-", "_")
-    asked = " ".join(f"'{word}'" for word in words)
-    typed = f"COMP_WORDS=({asked}); COMP_CWORD={len(words) - 1}; {function}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    typed = ""
+    for line in lines:
+        words = line.split(" ")
+        asked = " ".join(f"'{word}'" for word in words)
+        typed += f"COMP_WORDS=({asked}); COMP_CWORD={len(words) - 1}; {function or '_' + words[0].replace('-', '_')}\n"
+        typed += "printf '%s\\n' \"${COMPREPLY[@]}\" --\n"
     done = subprocess.run(
-        [BASH, "--norc", "-s"], input=f"{script}\n{typed}\n", capture_output=True, text=True, timeout=20, check=True
+        [BASH, "--norc", "-s"], input=f"{script}\n{typed}", capture_output=True, text=True, timeout=20, check=True
     )
-    return sorted(line.strip() for line in done.stdout.splitlines())
+    return [sorted(map(str.strip, part.splitlines())) for part in done.stdout.split("\n--\n")[:-1]]
 
 
 @pytest.mark.skipif(BASH is None, reason="there is no bash here")
 def test_bash_completes_commands_flags_and_choices(capsys: pytest.CaptureFixture[str]) -> None:
     made = script(capsys, "bash")
-    assert completed(made, "sluice", "wor") == ["worker", "worker-token", "workflow", "workload"]
-    assert completed(made, "sluice", "job", "de") == ["delete", "deploy"]
-    assert "--rollback-on-failure" in completed(made, "sluice", "apply", "--")
-    assert completed(made, "sluice", "completion", "") == sorted(completion.SHELLS)
-    assert completed(made, "sluice-mcp", "ins") == ["install"]
+    lines = ("sluice wor", "sluice job de", "sluice apply --", "sluice completion ", "sluice-mcp ins")
+    groups, jobs, flags, shells, programs = completed(made, *lines)
+    assert groups == ["worker", "worker-token", "workflow", "workload"]
+    assert jobs == ["delete", "deploy"]
+    assert "--rollback-on-failure" in flags
+    assert shells == sorted(completion.SHELLS)
+    assert programs == ["install"]
 
 
 @pytest.mark.skipif(BASH is None, reason="there is no bash here")
@@ -67,24 +72,21 @@ def test_bash_completes_names_that_the_engine_knows(
     stands_in.chmod(0o700)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     made = script(capsys, "bash")
-    assert completed(made, "sluice", "job", "show", "web", function="_sluice_named") == ["web", "web--print"]
-    assert asked.read_text() == f"{names.WORD} job show\n"
-    assert completed(made, "sluice", "job", "de", function="_sluice_named") == ["delete", "deploy"]
+    found = completed(made, "sluice job show web", "sluice job de", function="_sluice_named")
+    assert found == [["web", "web--print"], ["delete", "deploy"]]
+    assert asked.read_text().splitlines() == [f"{names.WORD} job show", f"{names.WORD} job"]
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 def test_fish_completes_commands_and_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "sluice.fish").write_text(script(capsys, "fish"))
-
-    def offered(line: str) -> list[str]:
-        command = ["fish", "--no-config", "-c", f"source sluice.fish; complete -C '{line}'"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
-        return [offer.partition("\t")[0] for offer in done.stdout.splitlines()]
-
-    assert sorted(offered("sluice wor")) == ["worker", "worker-token", "workflow", "workload"]
-    assert offered("sluice job de") == ["delete", "deploy"]
-    assert offered("sluice apply --roll") == ["--rollback-on-failure"]
-    assert offered("sluice-mcp ins") == ["install"]
+    lines = ("sluice wor", "sluice job de", "sluice apply --roll", "sluice-mcp ins")
+    typed = "; ".join(f"complete -C '{line}'; echo end" for line in lines)
+    command = ["fish", "--no-config", "-c", f"source sluice.fish; {typed}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=True)
+    offers = [[one.partition("\t")[0] for one in part.splitlines()] for part in done.stdout.split("\nend\n")[:-1]]
+    assert sorted(offers[0]) == ["worker", "worker-token", "workflow", "workload"]
+    assert offers[1:] == [["delete", "deploy"], ["--rollback-on-failure"], ["install"]]
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
