@@ -28,7 +28,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,6 +133,19 @@ def install() -> Iterator[None]:
         yield
     finally:
         subprocess._fork_exec = _exec  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def beginning_with(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have what starts with these variables, LD_PRELOAD among them, come from a server of its own meanwhile."""
+    global _born, _servers
+    before = _born, _servers
+    server = Server(EVERYTHING)
+    _born, _servers = {**_born, **variables}, {"worker": server, "everything": server}
+    try:
+        yield
+    finally:
+        _born, _servers = before
 
 
 def _fork_exec(
