@@ -37,6 +37,7 @@ import msgspec
 ROOT = str(Path(__file__).parents[1])
 PACKAGES = ("core.worker.", "mcp_server.", "tests.")  # what core.confinement starts has to inherit its sandbox
 PROGRAMS = {"sluice": "main", "sluice-mcp": "main_mcp"}  # of mcp_server.cli.main
+STARTERS = {"demo", "job", "serve", "worker", "workflow"}  # commands of it that may start processes themselves
 WORKER = ("core.worker.__main__", "core.worker.trace", "core.dsl.component")
 EVERYTHING = (
     *WORKER,
@@ -226,7 +227,27 @@ def main() -> NoReturn:
     with socket.socket(fileno=number) as line:
         line.send(b"ready")
         start = _serve(line)
-    sys.exit(_run(start) if start is not None else 0)
+    _end(start)
+
+
+def _end(start: _Start | None) -> NoReturn:
+    """Be what was asked for, to its end; without the interpreter's, which copies every page to free what is on it."""
+    code: object = 0
+    try:
+        code = _run(start) if start is not None else 0
+    except SystemExit as end:
+        code = end.code
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    if code is not None and not isinstance(code, int):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):
+        sys.exit(code)  # the interpreter knows what to say of that
+    os._exit((code or 0) & 0xFF)
 
 
 def _serve(line: socket.socket) -> _Start | None:
@@ -303,7 +324,8 @@ def _run(start: _Start) -> Any:
     program = _program(start.arguments)
     assert program is not None
     name, words = program
-    if name in _own_programs() or _own_script(name) or name.startswith(("tests.", "-c")):
+    alone = Path(name).name == "sluice" and words[:1] and words[0] not in STARTERS
+    if not alone and (name in _own_programs() or _own_script(name) or name.startswith(("tests.", "-c"))):
         inherited = _Inherited(_leave_server())
         _servers.update(worker=inherited, everything=inherited)
         subprocess._fork_exec, subprocess._USE_POSIX_SPAWN = _fork_exec, False  # type: ignore[attr-defined]
@@ -342,9 +364,7 @@ def _leave_server() -> socket.socket:
     _close_all_but([fd])
     with socket.socket(fileno=fd) as line:
         start = _serve(line)
-    if start is None:
-        os._exit(0)
-    sys.exit(_run(start))
+    _end(start)
 
 
 def _text(number: int) -> io.TextIOWrapper:
