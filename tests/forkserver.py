@@ -220,6 +220,9 @@ def main() -> NoReturn:
         importlib.import_module(name)
     if "core.dsl.component" in modules:
         list(sys.modules["core.dsl.component"].REGISTRY)  # each component is imported
+    if "core.operations" in modules:
+        for operation in sys.modules["core.operations"].REGISTRY:
+            assert operation.schema  # which each server works out once
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
