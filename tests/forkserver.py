@@ -35,7 +35,7 @@ from typing import Any, NoReturn
 import msgspec
 
 ROOT = str(Path(__file__).parents[1])
-PACKAGES = ("core.worker.", "mcp_server.", "tests.")  # what core.confinement starts has to inherit its sandbox
+PACKAGES = ("core.backup.", "core.worker.", "mcp_server.", "tests.")  # confined ones have to inherit their sandbox
 PROGRAMS = {"sluice": "main", "sluice-mcp": "main_mcp"}  # of mcp_server.cli.main
 STARTERS = {"demo", "job", "serve", "worker", "workflow"}  # commands of it that may start processes themselves
 WORKER = ("core.worker.__main__", "core.worker.trace", "core.dsl.component")
