@@ -36,10 +36,10 @@ from typing import Any, NoReturn
 import msgspec
 
 ROOT = str(Path(__file__).parents[1])
-PACKAGES = ("core.worker.", "mcp_server.", "tests.")  # what core.confinement starts has to inherit its sandbox
+PACKAGES = ("core.backup.", "core.worker.", "mcp_server.", "tests.")  # confined ones have to inherit their sandbox
 PROGRAMS = {"sluice": "main", "sluice-mcp": "main_mcp"}  # of mcp_server.cli.main
 GATEWAY = ["-u", "-c", "import sys;exec(eval(sys.stdin.readline()))"]  # how execnet starts a process of xdist
-STARTERS = {"serve", "demo", "mcp", "worker", "trace"}
+STARTERS = {"demo", "job", "mcp", "serve", "worker", "workflow"}  # commands of sluice that may start processes
 WORKER = ("core.worker.__main__", "core.worker.trace", "core.dsl.component")
 DOORS = ("main", "commands", "connect", "failures", "mcp", "serve")
 EVERYTHING = (

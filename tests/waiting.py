@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 SECONDS = 30.0  # far more than anything takes: what never comes ends a test, not what comes late
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.01  # at first; what takes its time is looked for ten times a second
 
 
 async def until(
@@ -37,14 +37,16 @@ async def until(
             return found
         assert time.monotonic() < deadline, f"not enough after {seconds} s: {found!r}"
         await asyncio.sleep(every)
+        every = min(every * 1.25, max(every, 0.1))
 
 
 def until_now(look: Callable[[], T], enough: Callable[[T], Any] = bool, *, seconds: float = SECONDS) -> T:
     """The same for a test that has no event loop."""
-    deadline = time.monotonic() + seconds
+    deadline, every = time.monotonic() + seconds, LOOK_SECONDS
     while not enough(found := look()):
         assert time.monotonic() < deadline, f"not enough after {seconds} s: {found!r}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(every)
+        every = min(every * 1.25, 0.1)
     return found
 
 

@@ -24,7 +24,7 @@ from core.settings import Serve, Settings
 from mcp_server import attach, limits, live, loopback, session
 from mcp_server.cli import connect, signals
 from mcp_server.cli import console as links
-from mcp_server.http import app, console, forwarded, oauth, serving
+from mcp_server.http import admission, app, console, forwarded, oauth, serving
 from mcp_server.http import auth as identities
 from mcp_server.service import notify, watch
 
@@ -249,7 +249,10 @@ async def _console(engine: session.EngineSession, local: principal.Caller, addre
     """Where it is; with a link that signs in once, for whoever reads this."""
     if not console.available():
         return "is not built: make console"
-    made = await engine.call("console_link_create", {}, local)
+    try:
+        made = await engine.call("console_link_create", {}, local)
+    except (errors.Busy, errors.Unconfirmed):  # the engine of another process ended just now; this one goes on
+        return f"{address}{admission.CONSOLE}  (a link that signs in: sluice console)"
     return f"{address}{made['path']}  (once, for {made['expires_in'] // 60} minutes; another one: sluice console)"
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from mcp_server.cli import connect, stage
 
-pytestmark = [pytest.mark.anyio, pytest.mark.fresh]
+pytestmark = pytest.mark.anyio
 TENANT = "tenant-a"
 WIDER: list[tuple[str, dict[str, Any]]] = [
     ("scopes", {"scopes": []}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from core import clock
 from mcp_server.cli import stage
-from tests import figures, waiting
+from tests import figures, forkserver, waiting
 from tests.engines import EXAMPLES
 
 pytestmark = pytest.mark.anyio
@@ -69,11 +69,6 @@ class Clock:
         }
 
 
-@pytest.fixture
-def wall(tmp_path: Path) -> Clock:
-    return Clock(tmp_path / "clock")
-
-
 @asynccontextmanager
 async def running(home: Path, wall: Clock, workers: int) -> AsyncIterator[stage.Stage]:
     """`sluice serve` under that clock."""
@@ -93,12 +88,18 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[stage.Stage, Clock]]:
-    """A server that tests share, each with a tenant of its own, and its clock."""
-    folder = tmp_path_factory.mktemp("served")
-    wall = Clock(folder / "clock")
-    async with running(folder / "home", wall, workers=1) as server:
-        yield server, wall
+def wall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clock]:
+    """The clock of all servers of this file, which are forked from a process that has it."""
+    made = Clock(tmp_path_factory.mktemp("wall") / "clock")
+    with forkserver.beginning_with(made.environment()):
+        yield made
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory, wall: Clock) -> AsyncIterator[stage.Stage]:
+    """A server that tests share, each with a tenant of its own."""
+    async with running(tmp_path_factory.mktemp("served") / "home", wall, workers=1) as server:
+        yield server
 
 
 async def deploy(server: stage.Stage, document: str, tenant: str) -> None:
@@ -118,30 +119,29 @@ async def free(server: stage.Stage, tenant: str) -> bool:
 @NEEDS_FAKETIME
 @pytest.mark.parametrize("offset", ["-1d", pytest.param("+49h", marks=pytest.mark.soak)])
 async def test_locks_and_leases_last_as_long_as_they_were_to_last(
-    served: tuple[stage.Stage, Clock], offset: str
+    served: stage.Stage, wall: Clock, offset: str
 ) -> None:
-    server, wall = served
     wall.set("+0")
     tenant = f"clock{offset[1:]}"
 
     async def leased() -> bool:
-        return bool((await queue(server, tenant, "jobs"))["leased"])
+        return bool((await queue(served, tenant, "jobs"))["leased"])
 
     async def dead() -> bool:
-        return bool((await queue(server, tenant, "jobs"))["dead"])
+        return bool((await queue(served, tenant, "jobs"))["dead"])
 
-    await deploy(server, TAKER, tenant)
+    await deploy(served, TAKER, tenant)
     lease_begins = clock.monotonic()  # at the earliest; and at the latest when it is seen
-    await deploy(server, GIVER, tenant)
+    await deploy(served, GIVER, tenant)
     await waiting.until(leased)
     lock_begins = clock.monotonic()
     lock = {"namespace": "locks", "key": "lock", "value": "me", "ttl_ms": LENGTH_MS}
-    await server.must("POST", "/api/kv/set", tenant, **lock)
+    await served.must("POST", "/api/kv/set", tenant, **lock)
     wall.set(offset)
     set_at = clock.monotonic()
     await waiting.until(dead)
     assert clock.monotonic() - lease_begins >= LENGTH_MS / 1000
-    await waiting.until(lambda: free(server, tenant))
+    await waiting.until(lambda: free(served, tenant))
     assert clock.monotonic() - lock_begins >= LENGTH_MS / 1000
     assert clock.monotonic() - set_at < LENGTH_MS / 1000 + 5
 
@@ -162,26 +162,25 @@ async def test_no_lock_outlives_a_restart_by_more_than_its_length(tmp_path: Path
 @NEEDS_FAKETIME
 @pytest.mark.parametrize("rounds", [1, pytest.param(100, marks=pytest.mark.soak)])
 async def test_runs_and_schedules_go_on_while_the_clock_jumps(
-    served: tuple[stage.Stage, Clock], rounds: int, record_property: figures.Recorder
+    served: stage.Stage, wall: Clock, rounds: int, record_property: figures.Recorder
 ) -> None:
     """P9: no worker is taken for lost, no run is handed out twice or timed out, no tick of an interval is left out."""
-    server, wall = served
-    await deploy(server, (EXAMPLES / "smoke_trigger_handler.yaml").read_text(), TENANT)
-    await deploy(server, TICKER, TENANT)
-    await server.must("POST", "/api/triggers/publish", TENANT, **TRIGGER)
+    await deploy(served, (EXAMPLES / "smoke_trigger_handler.yaml").read_text(), TENANT)
+    await deploy(served, TICKER, TENANT)
+    await served.must("POST", "/api/triggers/publish", TENANT, **TRIGGER)
     begun = clock.monotonic()
-    before = (await queue(server, TENANT, "ticks"))["depth"]
+    before = (await queue(served, TENANT, "ticks"))["depth"]
     jumps = ("-1h", "+1h", "-1d", "+1d", "+49h", "-49h", "+30d", "+0")
     for number in range(rounds * len(jumps)):
         wall.set(jumps[number % len(jumps)])
         body = {"params": {"env": "x"}, "idempotency_key": f"{rounds}-{number}", "wait_timeout_seconds": 10}
-        run = await server.must("POST", "/api/triggers/smoke_trigger/invoke", TENANT, **body)
+        run = await served.must("POST", "/api/triggers/smoke_trigger/invoke", TENANT, **body)
         assert (run["state"], run["attempts"]) == ("succeeded", 1), run
     figures.record(record_property, rounds=rounds, runs=rounds * len(jumps))
-    ticks = (await queue(server, TENANT, "ticks"))["depth"] - before
+    ticks = (await queue(served, TENANT, "ticks"))["depth"] - before
     due = (clock.monotonic() - begun) / 0.5
     assert due / 3 - 3 <= ticks <= due + 3, f"{ticks} ticks of {due:.0f}"
-    workers = (await server.must("GET", "/api/workers", TENANT))["items"]
+    workers = (await served.must("GET", "/api/workers", TENANT))["items"]
     assert [worker["state"] for worker in workers] == ["online"]
-    log = (server.home.parent / "serve.log").read_text()
+    log = (served.home.parent / "serve.log").read_text()
     assert "worker_lost" not in log

@@ -42,7 +42,7 @@ async def test_no_script_holds_up_its_worker_and_the_trigger_of_a_neighbour_answ
             await deploy(engine, handler)
             await engine.call("trigger_publish", trigger, ADMIN)
             for name, code in SCRIPTS.items():
-                echo = {"event": "{}", "json": True, "trigger": {"interval": "2s"}}
+                echo = {"event": "{}", "json": True, "trigger": {"interval": "1h"}}
                 job = {"name": name, "input": {"echo": echo}, "actions": [{"script": code}], "output": {"discard": {}}}
                 await engine.call("job_put", {"document": yaml.safe_dump(job)}, EVIL)
                 await engine.call("job_deploy", {"name": name, "wait_seconds": 0}, EVIL)

@@ -31,7 +31,7 @@ ANSWER_SECONDS = 5.0
 START_SECONDS = 30.0
 GROWTH_BYTES = 50 * 1024 * 1024
 AT_ONCE = 8
-SIZES = [pytest.param(600, id="ci"), pytest.param(12_000, id="soak", marks=pytest.mark.soak)]
+SIZES = [pytest.param(300, id="ci"), pytest.param(12_000, id="soak", marks=pytest.mark.soak)]
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ async def test_http_answers_or_closes_whatever_it_is_sent(
     assert {"400", "401", "404", "413", "421", "422"} <= set(answers), answers  # it was not all of one kind
 
 
-@pytest.mark.parametrize("count", SIZES)
+@pytest.mark.parametrize("count", [pytest.param(600, id="ci"), SIZES[1]])
 async def test_mcp_over_http_answers_or_closes_whatever_it_is_sent(
     tmp_path: Path, count: int, record_property: figures.Recorder
 ) -> None:

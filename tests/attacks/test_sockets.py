@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import socket
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,9 +18,16 @@ import pytest
 from mcp_server.cli import stage
 from tests import waiting
 
-pytestmark = [pytest.mark.anyio, pytest.mark.fresh]
+pytestmark = pytest.mark.anyio
 FILES = 256
 HALF_SENT = 1100
+SLUICE = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, ({FILES}, {FILES}))
+from mcp_server.cli import main
+sys.argv[0] = "sluice"
+main.main()
+"""
 HALF = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Half: "
 
 
@@ -38,8 +46,8 @@ def _room_for_the_attacker() -> Iterator[None]:
 async def server(tmp_path: Path, *flags: str) -> AsyncIterator[tuple[str, Path]]:
     """The address of a `sluice serve` that may open FILES files, and its log."""
     log = tmp_path / "log"
-    serve = [stage.program("sluice"), "serve", "--home", str(tmp_path / "home"), "--port", "0", "--workers", "1"]
-    limited = ["sh", "-c", f'ulimit -n {FILES} && exec "$@"', "sh", *serve, *flags]
+    serve = ["serve", "--home", str(tmp_path / "home"), "--port", "0", "--workers", "1"]
+    limited = [sys.executable, "-c", SLUICE, *serve, *flags]
     with log.open("wb") as out:
         process = await anyio.open_process(limited, stdout=out, stderr=out, env=stage.environment())
     try:

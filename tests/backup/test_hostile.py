@@ -8,15 +8,15 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 import zstandard
 
 from core import errors
 from core.backup import archive, checking, contents, manifest
 from core.backup.manifest import Manifest, Part
+from tests import cases
 from tests.backup.archives import backup, home, restore
-
-pytestmark = pytest.mark.anyio
 
 Entry = tuple[str, bytes, bytes]
 """Name, type, content."""
@@ -71,10 +71,20 @@ def outside(place: Path) -> list[Path]:
     return [path for path in (*place.rglob("outside"), Path("/tmp/outside")) if path.exists()]
 
 
-@pytest.mark.parametrize("what", ENTRIES)
-async def test_what_sluice_does_not_put_into_a_backup_is_refused(tmp_path: Path, what: str) -> None:
-    place = await home(tmp_path / "home")
-    await backup(place, tmp_path / "b.tar")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup as it should be."""
+    place = tmp_path_factory.mktemp("whole")
+
+    async def make() -> None:
+        await backup(await home(place / "home"), place / "b.tar")
+
+    anyio.run(make)
+    return place / "b.tar"
+
+
+@cases.table("what", ENTRIES)
+def test_what_sluice_does_not_put_into_a_backup_is_refused(tmp_path: Path, whole: Path, what: str) -> None:
     inner = tar_of(*ENTRIES[what])
 
     def change(part: Part, data: bytes) -> tuple[Part, bytes]:
@@ -83,46 +93,43 @@ async def test_what_sluice_does_not_put_into_a_backup_is_refused(tmp_path: Path,
         packed = zstandard.ZstdCompressor().compress(inner)
         return Part(part.name, part.kind, 0, "", len(inner), len(ENTRIES[what])), packed
 
-    rewritten(tmp_path / "b.tar", tmp_path / "bad.tar", change)
+    place = tmp_path / what
+    place.mkdir()
+    rewritten(whole, place / "bad.tar", change)
     with pytest.raises(errors.InvalidDocument):
-        restore(tmp_path / "bad.tar", tmp_path / "inner" / "other")
-    assert outside(tmp_path) == []
-    assert {path.name for path in (tmp_path / "inner" / "other").iterdir()} <= {"engine.lock"}
-    assert (tmp_path / "inner" / "other" / "engine.lock").read_text().split("\n")[1] == ""
+        restore(place / "bad.tar", place / "inner" / "other")
+    assert outside(place) == []
+    assert {path.name for path in (place / "inner" / "other").iterdir()} <= {"engine.lock"}
+    assert (place / "inner" / "other" / "engine.lock").read_text().split("\n")[1] == ""
 
 
-async def test_a_part_never_unpacks_to_more_than_it_says_and_costs_no_memory(tmp_path: Path) -> None:
-    place = await home(tmp_path / "home")
-    await backup(place, tmp_path / "b.tar")
+def test_a_part_never_unpacks_to_more_than_it_says_and_costs_no_memory(tmp_path: Path, whole: Path) -> None:
     bomb = zstandard.ZstdCompressor().compress(bytes(512 * 1024 * 1024))
 
     def change(part: Part, data: bytes) -> tuple[Part, bytes]:
         return (part, bomb) if part.kind in ("files", "database") else (part, data)
 
-    rewritten(tmp_path / "b.tar", tmp_path / "bomb.tar", change)
+    rewritten(whole, tmp_path / "bomb.tar", change)
     with pytest.raises(errors.InvalidDocument, match="more than its manifest says"):
         restore(tmp_path / "bomb.tar", tmp_path / "other")
     pieces = archive.unpacked(Part("x", "files", len(bomb), "", 512 * 1024 * 1024), iter([bomb]))
     assert max(map(len, pieces)) <= archive.CHUNK
 
 
-async def test_a_part_that_would_not_fit_the_disk_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    place = await home(tmp_path / "home")
-    await backup(place, tmp_path / "b.tar")
-
+def test_a_part_that_would_not_fit_the_disk_is_refused_before_it_is_unpacked(tmp_path: Path, whole: Path) -> None:
     def change(part: Part, data: bytes) -> tuple[Part, bytes]:
         return (
             (Part(part.name, part.kind, 0, "", 1 << 60, part.files), data) if part.kind == "database" else (part, data)
         )
 
-    rewritten(tmp_path / "b.tar", tmp_path / "huge.tar", change)
+    rewritten(whole, tmp_path / "huge.tar", change)
     with pytest.raises(errors.StorageUnavailable, match="unpacks to"):
         restore(tmp_path / "huge.tar", tmp_path / "other")
     with pytest.raises(errors.StorageUnavailable):
         checking.verify(tmp_path / "huge.tar", None)
 
 
-async def test_a_file_that_is_no_backup_is_told_as_that(tmp_path: Path) -> None:
+def test_a_file_that_is_no_backup_is_told_as_that(tmp_path: Path) -> None:
     for content in (b"", b"x" * 100_000, os.urandom(100_000), tar_of(("a", FILE, b"x"))):
         (tmp_path / "no.tar").write_bytes(content)
         with pytest.raises(errors.InvalidDocument, match="no whole backup"):

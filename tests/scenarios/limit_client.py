@@ -21,7 +21,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from tests import waiting
 
 SLUG = "limited"
-PACE_SECONDS = 0.005  # between two calls, so that the server under test gets the processor
+PACE_SECONDS = 0.03  # between two calls, so that the server under test gets the processor
 Call = Callable[[], Awaitable[dict[str, Any]]]
 
 

@@ -19,7 +19,7 @@ from tests.engines import ADMIN, deploy, engine_on
 pytestmark = pytest.mark.anyio
 
 CHILD = Path(__file__).with_name("engine_child.py")
-EVENTS = 20_000
+EVENTS = 8_000
 JOB = """
 name: sort
 input: {{files: {{path: {source}, mode: batch, json: true}}}}

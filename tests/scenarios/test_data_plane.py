@@ -87,7 +87,7 @@ async def reached(path: Path, size: int, seconds: float) -> None:
 
 
 async def test_a_worker_that_is_killed_several_times_on_the_way_loses_no_event(tmp_path: Path) -> None:
-    await copy_under_kills(tmp_path / "home", events=20_000, kills=3, seconds=60, more=SLOW)
+    await copy_under_kills(tmp_path / "home", events=8_000, kills=3, seconds=60, more=SLOW)
 
 
 @pytest.mark.soak

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -53,14 +53,15 @@ async def test_the_guide_works_as_it_stands_from_dev_to_prod_and_back(tmp_path: 
     copied = shutil.copytree(ROOT / "examples" / "gitops", tmp_path / "files")
     environment = stage.environment() | {
         "SLUICE_HOME": str(tmp_path / "home"),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "200",
     }
     said = {}
     with anyio.fail_after(180):
         async with serving(tmp_path / "home") as scene:
             for line in lines_of_the_guide():
-                done = await anyio.run_process(["sh", "-c", line], check=False, cwd=copied, env=environment)
+                program, *words = shlex.split(line)
+                command = [stage.program(program), *words]
+                done = await anyio.run_process(command, check=False, cwd=copied, env=environment)
                 assert done.returncode in (0, 2 if " diff " in line or "--dry-run" in line else 0), (line, done)
                 said[line] = done
             status = await scene.must("GET", "/api/gitops/status")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,28 +34,29 @@ class Machine:
     def __init__(self, place: Path, srv: Path) -> None:
         place.mkdir()
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "XDG_"))}
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self.environment = {**kept, "HOME": str(place), "PATH": path, "SLUICE_PORT": "0", "SLUICE_TENANT": "tenant-a"}
+        self.environment = {**kept, "HOME": str(place), "SLUICE_PORT": "0", "SLUICE_TENANT": "tenant-a"}
         self.place, self.srv = place, srv
 
-    def type(self, line: str) -> str:
-        line = line.replace("/srv/", f"{self.srv}/")
+    def words(self, line: str) -> list[str]:
+        """What a shell makes of a line of one command."""
+        program, *words = shlex.split(line.replace("/srv/", f"{self.srv}/"))
+        return [stage.program(program), *words]
+
+    def type(self, line: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            ["bash", "-c", line], cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=90
+            self.words(line), cwd=self.place, env=self.environment, capture_output=True, text=True, timeout=90
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + done.stderr
+        return done
 
     def json(self, line: str) -> Any:
-        return json.loads(self.type(f"{line} --json 2>/dev/null"))
+        return json.loads(self.type(f"{line} --json").stdout)
 
     @contextmanager
     def serving(self, line: str) -> Iterator[None]:
         log = self.place / "serve.log"
         with log.open("wb") as out:
-            server = subprocess.Popen(
-                ["bash", "-c", f"exec {line}"], cwd=self.place, env=self.environment, stdout=out, stderr=out
-            )
+            server = subprocess.Popen(self.words(line), cwd=self.place, env=self.environment, stdout=out, stderr=out)
         try:
             waiting.until_now(
                 lambda: any(one.startswith(stage.LISTENS) for one in waiting.lines(log)), seconds=3 * waiting.SECONDS
@@ -74,16 +75,19 @@ def test_an_engine_moves_as_it_is_written(tmp_path: Path) -> None:
     assert [line.split()[1] for line in commands] == ["backup", "backup", "restore", "serve"]
     with old.serving("sluice serve"):
         old.type(f"sluice trigger publish -f {EXAMPLES}/smoke_trigger.json")
-        old.type(f"sluice job put -f {EXAMPLES}/smoke_trigger_handler.yaml && sluice job deploy smoke_trigger_handler")
+        old.type(f"sluice job put -f {EXAMPLES}/smoke_trigger_handler.yaml")
+        old.type("sluice job deploy smoke_trigger_handler")
         ran = old.json("sluice trigger invoke smoke_trigger --set env=prod")
-        old.type("echo hunter2 > secret && sluice secret set global/api --from-file secret")
+        (old.place / "secret").write_text("hunter2\n")
+        old.type("sluice secret set global/api --from-file secret")
         key = (old.place / ".local/share/sluice/admin.token").read_text()
     data = old.place / ".local/share/sluice-data/tenant-a"
     data.mkdir(parents=True, exist_ok=True)
     (data / "events.txt").write_text("events")
     old.type(commands[0])
-    assert "is whole" in new.type(commands[1])
-    said = new.type(commands[2])
+    whole, restored = (new.type(line) for line in commands[1:3])
+    assert "is whole" in whole.stdout + whole.stderr
+    said = restored.stdout + restored.stderr
     assert "--adopt" in said and "SLUICE_* variables" in said
     with new.serving(commands[3]):
         found = new.json(f"sluice invocation get {ran['invocation_id']}")

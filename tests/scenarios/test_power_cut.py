@@ -103,22 +103,36 @@ async def cut(
     return bad, lost
 
 
-async def cut_twice(
-    recorder: Path, recording: Recording, root: Path, moments: list[int], each: int, seed: int, *unsynced: str
-) -> tuple[int, int, list[str]]:
-    """As `cut`, with `each` more cuts in what an engine does after every cut; the count of those comes first."""
+Recovery = tuple[int, dict[str, bytes], Recording]
+"""Where the power was cut, the disk as it was then, and what an engine did on it."""
+
+
+def recoveries(recorder: Path, recording: Recording, root: Path, moments: list[int], seed: int) -> list[Recovery]:
     disks = list(replay.cuts(recording.events, moments, seed))
     for number, (_, files) in enumerate(disks):
         disk.write(root / f"{number}", files)
     homes = [root / f"{number}" for number in range(len(disks))]
     folders = recorded(recorder, root, "recover.py", *map(str, homes))
+    again = [Recording(folders[home], disk.answers(folders[home])) for home in homes]
+    return [(at, files, done) for (at, files), done in zip(disks, again, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def recovered(recorder: Path, recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> list[Recovery]:
+    moments = recording.moments(random.Random(4), 3)
+    return recoveries(recorder, recording, tmp_path_factory.mktemp("recovered") / "homes", moments, 4)
+
+
+async def cut_twice(
+    recording: Recording, recovered: list[Recovery], folder: Path, each: int, seed: int, *unsynced: str
+) -> tuple[int, int, list[str]]:
+    """As `cut`, with `each` more cuts in what an engine does after every cut; the count of those comes first."""
     count, bad, lost = 0, 0, []
-    for home, (at, files) in zip(homes, disks, strict=True):
-        again = Recording(folders[home], disk.answers(folders[home]))
+    for at, files, again in recovered:
         second = sorted(random.Random(seed).choices(range(1, len(again.events) + 1), k=each))
         start = {name: files[name] for name in disk.FILES if name in files}
         for then, found_files in replay.cuts(again.events, second, seed, frozenset(unsynced), start):
-            found = await disk.faults(root / "rebuilt", found_files, recording.told_by(at) + again.told_by(then))
+            found = await disk.faults(folder, found_files, recording.told_by(at) + again.told_by(then))
             count, bad = count + 1, bad + bool(found)
             lost += [f"cut at {at}, then at {then} of the recovery: {one}" for one in found]
     return count, bad, lost
@@ -145,10 +159,9 @@ async def test_nothing_that_was_told_is_lost_when_the_power_is_cut(recording: Re
 
 
 async def test_nor_when_it_is_cut_again_during_the_recovery(
-    recorder: Path, recording: Recording, tmp_path: Path
+    recording: Recording, recovered: list[Recovery], tmp_path: Path
 ) -> None:
-    moments = recording.moments(random.Random(2), 3)
-    assert await cut_twice(recorder, recording, tmp_path / "homes", moments, each=3, seed=2) == (9, 0, [])
+    assert await cut_twice(recording, recovered, tmp_path / "rebuilt", each=3, seed=2) == (9, 0, [])
 
 
 async def test_an_apply_that_the_power_was_cut_in_is_carried_on(recording: Recording, tmp_path: Path) -> None:
@@ -165,10 +178,9 @@ async def test_without_its_syncs_the_same_cuts_do_lose(recording: Recording, tmp
 
 
 async def test_without_its_syncs_a_recovery_that_is_cut_does_lose(
-    recorder: Path, recording: Recording, tmp_path: Path
+    recording: Recording, recovered: list[Recovery], tmp_path: Path
 ) -> None:
-    moments = recording.moments(random.Random(4), 3)
-    _, bad, _ = await cut_twice(recorder, recording, tmp_path / "homes", moments, 10, 4, LOG, DATABASE)
+    _, bad, _ = await cut_twice(recording, recovered, tmp_path / "rebuilt", 10, 4, LOG, DATABASE)
     assert bad > 3
 
 
@@ -185,8 +197,8 @@ async def test_nothing_is_lost_in_five_thousand_cuts(
     bad, lost = await cut(recording, tmp_path / "once", moments, seed=5)
     figures.record(record_property, cuts=1250, lost=bad)
     assert lost == []
-    twice = recording.moments(chance, 60)
-    assert await cut_twice(recorder, recording, tmp_path / "homes", twice, each=5, seed=6) == (300, 0, [])
+    again = recoveries(recorder, recording, tmp_path / "homes", recording.moments(chance, 60), 6)
+    assert await cut_twice(recording, again, tmp_path / "rebuilt", each=5, seed=6) == (300, 0, [])
     figures.record(record_property, cuts=1550)
     for number, begun in enumerate(recording.at("applying")[-6:]):
         await resumed(recording, tmp_path / f"carried-{number}", chance.randint(begun, begun + 60), seed=number)

@@ -16,6 +16,7 @@ import orjson
 import pytest
 from anyio.abc import Process
 
+from core import errors
 from core.model.principal import Caller, Principal, Role, Surface
 from mcp_server import remote
 from mcp_server.cli import codes, stage
@@ -222,29 +223,34 @@ async def _has(session: remote.RemoteSession, caller: Caller) -> bool:
 
 
 async def test_two_tenants_with_the_same_names_see_nothing_of_each_other(far: Far) -> None:
-    keys = {}
+    keys, ids = {}, {}
+    value = {"namespace": "shared", "key": "key"}
     for tenant in ("one", "two"):
         made = await far.ok(
             "token", "create", "--username", "same", "--role", "admin", "--member", tenant, SLUICE_API_KEY=far.key
         )
-        keys[tenant] = {"SLUICE_API_KEY": made["token"]}
-        await far.ok("kv", "set", "shared", "key", f'"of {tenant}"', **keys[tenant])
-        await far.ok("variable", "set", "NAME", f"of {tenant}", **keys[tenant])
-        await far.ok("trigger", "publish", "-f", "-", stdin=_definition(tenant), **keys[tenant])
-    ids = {}
+        keys[tenant] = made["token"]
+        async with remote.open_remote(far.target(api_key=keys[tenant]), NOBODY) as session:
+            await session.call("kv_set", {**value, "value": f"of {tenant}"}, NOBODY)
+            await session.call("variable_set", {"name": "NAME", "value": f"of {tenant}"}, NOBODY)
+        await far.ok("trigger", "publish", "-f", "-", stdin=_definition(tenant), SLUICE_API_KEY=keys[tenant])
     for tenant, other in (("one", "two"), ("two", "one")):
-        key = keys[tenant]
-        assert (await far.ok("kv", "get", "shared", "key", **key))["value"] == f"of {tenant}"
-        assert [row["value"] for row in (await far.ok("variable", "list", **key))["items"]] == [f"of {tenant}"]
-        assert (await far.ok("trigger", "show", "go", **key))["description"] == f"of {tenant}"
-        _, out, _ = await far.run("trigger", "invoke", "go", "--idempotency-key", "same", "--json", **key)
-        ids[tenant] = orjson.loads(out)["invocation_id"]  # it has failed, since its job is not deployed
-        assert f"of {other}" not in str(await far.ok("audit", **key))
-        assert (await far.fault("kv", "get", "shared", "key", "--tenant", other, **key))["code"] == "not_found"
+        async with remote.open_remote(far.target(api_key=keys[tenant]), NOBODY) as session:
+            assert (await session.call("kv_get", value, NOBODY))["value"] == f"of {tenant}"
+            variables = (await session.call("variable_list", {}, NOBODY))["items"]
+            assert [row["value"] for row in variables] == [f"of {tenant}"]
+            shown = await session.call("trigger_get", {"slug": "go"}, NOBODY)
+            assert shown["description"] == f"of {tenant}"
+            invoked = await session.call("trigger_invoke", {"slug": "go", "idempotency_key": "same"}, NOBODY)
+            ids[tenant] = invoked["invocation_id"]  # it has failed, since its job is not deployed
+            assert f"of {other}" not in str(await session.call("audit_list", {}, NOBODY))
+            with pytest.raises(errors.NotFound):
+                await session.call("kv_get", value, Caller(NOBODY.principal, other, Surface.CLI))
     assert ids["one"] != ids["two"]
-    assert (await far.fault("invocation", "get", ids["one"], **keys["two"]))["code"] == "not_found"
+    for words in (("invocation", "get", ids["one"]), ("kv", "get", "shared", "key", "--tenant", "one")):
+        assert (await far.fault(*words, SLUICE_API_KEY=keys["two"]))["code"] == "not_found"
     async with httpx.AsyncClient(base_url=far.url, verify=ssl.create_default_context(cafile=far.ca)) as client:
-        headers = {"authorization": f"Bearer {keys['two']['SLUICE_API_KEY']}"}
+        headers = {"authorization": f"Bearer {keys['two']}"}
         theirs = await client.get(f"/api/trigger-invocations/{ids['one']}", headers=headers)
         nobodys = await client.get(f"/api/trigger-invocations/{ids['one'][:-1]}x", headers=headers)
         assert (theirs.status_code, nobodys.status_code) == (404, 404)

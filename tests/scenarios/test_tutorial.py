@@ -15,7 +15,6 @@ from mcp_server.cli import stage
 from tests import waiting
 
 pytestmark = pytest.mark.anyio
-TENANT = "tenant-a"
 SLUG = "quickstart-file-store-roundtrip"
 NAME = "file-store-roundtrip-demo"
 
@@ -23,17 +22,35 @@ Say = Callable[..., Awaitable[stage.Answer]]
 """Makes one call in the words of a door: (mcp tool and arguments, "METHOD /path" and body, command line)."""
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[stage.Stage]:
+    """A server for all doors, each of which has a tenant of its own."""
+    made = stage.Stage(tmp_path_factory.mktemp("tutorial") / "home")
+    try:
+        with anyio.fail_after(60):
+            await made.start(workers=1)
+        yield made
+    finally:
+        with anyio.fail_after(30, shield=True):
+            await made.stop()
+
+
 @asynccontextmanager
-async def door(scene: stage.Stage, which: str) -> AsyncIterator[Say]:
+async def door(scene: stage.Stage, which: str, tenant: str) -> AsyncIterator[Say]:
     async def by_http(tool: str, arguments: dict[str, Any], http: str, body: dict[str, Any], cli: str) -> stage.Answer:
         method, path = http.split()
-        return await scene.http(method, path, TENANT, **body)
+        return await scene.http(method, path, tenant, **body)
 
     async def by_cli(tool: str, arguments: dict[str, Any], http: str, body: dict[str, Any], cli: str) -> stage.Answer:
-        return await scene.cli(*shlex.split(cli), tenant=TENANT)
+        return await scene.cli(*shlex.split(cli), tenant=tenant)
 
     if which == "mcp":
-        async with scene.mcp(TENANT, toolsets="catalog,deployments,jobs") as client:
+        async with scene.mcp(tenant, toolsets="catalog,deployments,jobs") as client:
 
             async def by_mcp(
                 tool: str, arguments: dict[str, Any], http: str, body: dict[str, Any], cli: str
@@ -52,22 +69,18 @@ async def must(answer: Awaitable[stage.Answer]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("which", ["mcp", "http", "cli"])
-async def test_the_tutorial_goes_as_it_is_written(tmp_path: Path, which: str) -> None:
-    scene = stage.Stage(tmp_path / "home")
-    store = scene.data(TENANT) / "file-store"
-    try:
-        with anyio.fail_after(120):
-            await scene.start(workers=1)
-            async with door(scene, which) as say:
-                await find_the_workflow(say)
-                await apply(say, await plan(say, store, "demo"), revision=1)
-                await verify(say, store)
-                await apply(say, await plan(say, store, "second"), revision=2)
-                await go_back(say)
-                await troubleshoot(say, scene.data(TENANT))
-    finally:
-        with anyio.fail_after(30, shield=True):
-            await scene.stop()
+async def test_the_tutorial_goes_as_it_is_written(scene: stage.Stage, which: str) -> None:
+    tenant = f"by-{which}"
+    data = scene.data(tenant)
+    store = data / "file-store"
+    with anyio.fail_after(120):
+        async with door(scene, which, tenant) as say:
+            await find_the_workflow(say)
+            await apply(say, await plan(say, store, "demo"), revision=1)
+            await verify(say, store)
+            await apply(say, await plan(say, store, "second"), revision=2)
+            await go_back(say)
+            await troubleshoot(say, data)
 
 
 async def find_the_workflow(say: Say) -> None:

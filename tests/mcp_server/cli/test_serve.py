@@ -21,9 +21,10 @@ from anyio.abc import ByteReceiveStream
 from mcp.client.streamable_http import streamable_http_client
 
 from core import errors, ownership
+from core.model import principal
 from mcp_server import loopback
-from mcp_server.cli import codes, stage
-from mcp_server.http import connection, serving
+from mcp_server.cli import codes, serve, stage
+from mcp_server.http import connection, console, serving
 from tests import waiting
 
 pytestmark = pytest.mark.anyio
@@ -351,3 +352,17 @@ async def test_what_to_do_fits_why_it_cannot_listen(monkeypatch: pytest.MonkeyPa
     with pytest.raises(errors.InvalidParams) as refused:
         serving.bind("nosuch.example.invalid", 80)
     assert refused.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize("ended", [errors.Busy, errors.Unconfirmed])
+async def test_a_server_starts_also_when_the_engine_of_another_process_ends_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, ended: type[errors.SluiceError]
+) -> None:
+    class Gone:
+        async def call(self, *_: Any) -> dict[str, Any]:
+            raise ended("The engine went away.")
+
+    monkeypatch.setattr(console, "available", lambda: True)
+    gone: Any = Gone()
+    told = await serve._console(gone, principal.SYSTEM, "http://x")
+    assert told == "http://x/console/  (a link that signs in: sluice console)"
