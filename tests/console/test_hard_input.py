@@ -167,7 +167,7 @@ def test_nothing_is_called_well_that_was_not_heard(browser: Any, served: Served)
 
 
 def test_the_clock_of_the_browser_may_be_wrong(browser: Any, served: Served) -> None:
-    with visiting(browser, served) as visitor:
+    with visiting(browser, served, keep=False) as visitor:
         visitor.page.add_init_script("const real = Date.now; Date.now = () => real() + 3 * 86_400_000;")
         visitor.sign_in()
         visitor.go("workers")
@@ -177,7 +177,7 @@ def test_the_clock_of_the_browser_may_be_wrong(browser: Any, served: Served) -> 
 
 @pytest.mark.usefixtures("wide")
 def test_storage_that_is_full_keeps_nobody_out(browser: Any, served: Served) -> None:
-    with visiting(browser, served) as visitor:
+    with visiting(browser, served, keep=False) as visitor:
         full = "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };"
         visitor.page.add_init_script(full)
         visitor.sign_in()
