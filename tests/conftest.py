@@ -77,6 +77,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("only root can try this")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Processes of Sluice come from a fork server, those of the fixtures of a module too, but where that would hide
+    something."""
+    with forkserver.install() if item.get_closest_marker("fresh") is None else contextlib.nullcontext():
+        return (yield)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     outcomes = ("passed", "failed")
     calls = [report for each in outcomes for report in terminalreporter.getreports(each) if report.when == "call"]
@@ -99,13 +107,6 @@ def console_files() -> None:
     script = Path(__file__).parents[1] / "packaging" / "console.py"
     done = subprocess.run([sys.executable, script], stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(autouse=True)
-def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Processes of Sluice come from a fork server, but where that would hide something."""
-    with forkserver.install() if request.node.get_closest_marker("fresh") is None else contextlib.nullcontext():
-        yield
 
 
 @pytest.fixture(autouse=True)
