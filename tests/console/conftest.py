@@ -74,9 +74,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Served:
 
 
 @pytest.fixture
-def served(engine: Served) -> Served:
-    """The same engine, as a tenant sees it that has nothing yet."""
-    return engine.of(next(TENANTS))
+def served(engine: Served) -> Iterator[Served]:
+    """The same engine, as a tenant sees it that has nothing yet; at the end it runs nothing any more."""
+    made = engine.of(next(TENANTS))
+    yield made
+    made.stop_all()
 
 
 @pytest.fixture

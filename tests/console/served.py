@@ -22,6 +22,8 @@ START_SECONDS = 120.0  # deadlines are far more than anything takes, also on a m
 WAIT_MS = 60_000
 DEFAULT = "default"
 OURS = {"sec-fetch-site": "same-origin", "sec-fetch-mode": "cors"}  # as a browser says it of a page of the console
+EMPTY = "/console/empty"  # where a page waits for the next visitor; answered by the test, with nothing
+ALIKE = {"cross-origin-opener-policy": "same-origin"}  # as the console has it: another policy takes another process
 _LINK = re.compile(r"Console (\S+)/console/#code=(\w+)")
 
 
@@ -94,6 +96,15 @@ class Served:
         assert answer.is_success, answer.text
         return dict(answer.json())
 
+    def stop_all(self) -> None:
+        """Take away what the tenant runs, for the room on the worker and its processor time."""
+        running = self.call("workload_list")["items"]
+        for name in {row["deployment"] for row in running if row["deployment"]}:
+            plan = self.call("deployment_plan", name=name, remove=True)
+            self.call("deployment_apply", plan_id=plan["plan_id"], wait_seconds=0)
+        for name in {row["job"] for row in running if not row["deployment"]}:
+            self.call("job_undeploy", name=name)
+
     def new_link(self) -> str:
         """Another link into the console."""
         return self.url + str(self.call("console_link_create")["path"])
@@ -164,19 +175,22 @@ class Visitor:
 
 
 @contextmanager
-def visiting(browser: Any, served: Served, *, expects: tuple[str, ...] = (), **options: Any) -> Iterator[Visitor]:
+def visiting(
+    browser: Any, served: Served, *, expects: tuple[str, ...] = (), keep: bool = True, **options: Any
+) -> Iterator[Visitor]:
     """A visitor who is not signed in yet. `expects` are parts of complaints that the test provokes, `options` are of
-    the page: its `viewport`, `color_scheme` and `reduced_motion`."""
+    the page: its `viewport`, `color_scheme` and `reduced_motion`. Without `keep` no later visitor gets the page."""
     size = options.pop("viewport", {"width": 1280, "height": 800})
-    media = {"reduced_motion": "reduce", **options}
-    # All visitors share one context, in which the files of the console and what Chromium made of them are known: that
-    # is most of the work of opening a first page. They share nothing else: each is a page of its own, and what
-    # the one before left is cleared.
+    media = {"color_scheme": "light", "reduced_motion": "reduce", **options}
+    # All visitors share one context and, one after the other, one page: a process for a new page and what Chromium
+    # makes of the files of the console in it are most of the work of a visit. What the one before left is cleared.
     context = browser.contexts[0] if browser.contexts else browser.new_context(ignore_https_errors=True)
-    page = context.new_page()
-    if browser.browser_type.name == "chromium":
+    chromium = browser.browser_type.name == "chromium"
+    page = context.pages[0] if context.pages else context.new_page()
+    if chromium:
         session = context.new_cdp_session(page)
         session.send("Storage.clearDataForOrigin", {"origin": served.url, "storageTypes": "all"})
+        session.detach()
     context.clear_cookies()
     page.set_default_timeout(WAIT_MS)
     page.set_viewport_size(size)
@@ -187,13 +201,27 @@ def visiting(browser: Any, served: Served, *, expects: tuple[str, ...] = (), **o
         if not any(part in text for part in expects):
             visitor.faults.append(text)
 
-    page.on("console", lambda message: complained(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complained(str(error)))
+    heard = {
+        "console": lambda message: complained(message.text) if message.type == "error" else None,
+        "pageerror": lambda error: complained(str(error)),
+    }
+    for event, hear in heard.items():
+        page.on(event, hear)
+    kept = False
     try:
         yield visitor
         assert not visitor.faults, visitor.faults
+        kept = keep and chromium
     finally:
-        for one in context.pages:
+        for one in context.pages[kept:]:
             one.close()
-        if browser.browser_type.name != "chromium":
+        if not chromium:
             context.close()
+    if kept:
+        for event, hear in heard.items():
+            page.remove_listener(event, hear)
+        page.unroute_all(behavior="ignoreErrors")
+        page.route(served.url + EMPTY, lambda route: route.fulfill(headers=ALIKE))
+        page.goto(served.url + EMPTY)
+        page.evaluate("sessionStorage.clear()")
+        page.unroute_all()

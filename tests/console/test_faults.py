@@ -21,7 +21,7 @@ def deploy(served: Served, name: str, **values: Any) -> None:
 
 def test_a_killed_engine_is_told_and_nothing_that_was_typed_is_lost(browser: Any, tmp_path: Path) -> None:
     with serving(tmp_path / "room", workers=0) as served:
-        gone = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
+        gone = ("CONNECTION_REFUSED", "INCOMPLETE_CHUNKED", "CONNECTION_RESET", "EMPTY_RESPONSE", "CONTENT_LENGTH")
         with visiting(browser, served, expects=gone) as visitor:
             visitor.page.goto(served.link)
             visitor.sees("Needs attention")

@@ -10,6 +10,7 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +84,35 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return asyncio.run(_answers(home))
 
 
+@dataclass
+class Host:
+    """A page of a browser, with what it complains of and asks for; the tests embed one app after the other in it."""
+
+    page: Any
+    faults: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
 @pytest.fixture(scope="module")
-def browser(answers: dict[str, Any]) -> Iterator[Any]:  # the answers first: Playwright takes the event loop
-    with browsers.launched() as launched:
-        yield launched
+def host(answers: dict[str, Any]) -> Iterator[Host]:  # the answers first: Playwright takes the event loop
+    with browsers.launched() as browser:
+        made = Host(browser.new_page())
+        made.page.set_default_timeout(5000)
+        made.page.on("console", lambda message: made.faults.append(message.text) if message.type == "error" else None)
+        made.page.on("pageerror", lambda error: made.faults.append(str(error)))
+        made.page.on("request", lambda request: made.requests.append(request.url))
+        yield made
 
 
 class App:
     """A page within a host."""
 
-    def __init__(self, browser: Any, uri: str) -> None:
-        self.host = browser.new_page()
-        self.host.set_default_timeout(5000)
-        self.faults: list[str] = []
-        self.requests: list[str] = []
-        self.host.on("console", lambda message: self.faults.append(message.text) if message.type == "error" else None)
-        self.host.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.host.on("request", lambda request: self.requests.append(request.url))
+    def __init__(self, host: Host, uri: str) -> None:
+        self.host = host.page
+        self.host.goto("about:blank")
+        self.faults, self.requests = host.faults, host.requests
+        self.faults.clear()
+        self.requests.clear()
         self.host.set_content(HOST.replace("PAGE", html.escape(apps.html(uri))))
         self.host.wait_for_function("heard.some((one) => one.method === 'ui/notifications/initialized')")
         self.frame = self.host.frames[1]
@@ -131,8 +144,8 @@ def test_a_page_is_one_document_that_admits_nothing_from_elsewhere(uri: str, kib
     assert len(document.encode()) < kib * 1024
 
 
-def test_a_plan_is_drawn_with_its_graph_and_can_be_applied(browser: Any, answers: dict[str, Any]) -> None:
-    app = App(browser, apps.PLAN)
+def test_a_plan_is_drawn_with_its_graph_and_can_be_applied(host: Host, answers: dict[str, Any]) -> None:
+    app = App(host, apps.PLAN)
     app.answer("catalog_get", answers["catalog"])
     app.answer("deployment_apply", {"content": [{"type": "text", "text": "state: running"}], "isError": False})
     app.result(answers["plan"])
@@ -153,11 +166,11 @@ def test_a_plan_is_drawn_with_its_graph_and_can_be_applied(browser: Any, answers
 
 
 def test_a_plan_of_a_read_only_session_has_no_button_and_unchanged_steps_are_drawn(
-    browser: Any, answers: dict[str, Any]
+    host: Host, answers: dict[str, Any]
 ) -> None:
     plan = {**answers["plan"]["structuredContent"], "plan_id": None, "saved": False}
     plan["changes"] = [{**plan["changes"][0], "action": "update", "diff": "-replicas: 1\n+replicas: 2"}]
-    app = App(browser, apps.PLAN)
+    app = App(host, apps.PLAN)
     app.answer("catalog_get", answers["catalog"])
     app.result({**answers["plan"], "structuredContent": plan})
     app.frame.wait_for_selector("svg g[data-node=print].unchanged")
@@ -167,12 +180,12 @@ def test_a_plan_of_a_read_only_session_has_no_button_and_unchanged_steps_are_dra
     assert "read-only" in app.frame.inner_text("main")
 
 
-def test_what_others_wrote_is_text_and_nothing_leaves_the_page(browser: Any, answers: dict[str, Any]) -> None:
+def test_what_others_wrote_is_text_and_nothing_leaves_the_page(host: Host, answers: dict[str, Any]) -> None:
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     plan = dict(answers["plan"]["structuredContent"])
     plan["changes"] = [{**change, "reason": evil, "where": evil} for change in plan["changes"]]
     plan["warnings"] = [{"code": "x", "message": evil, "hint": evil}]
-    app = App(browser, apps.PLAN)
+    app = App(host, apps.PLAN)
     app.result({**answers["plan"], "structuredContent": plan})
     app.frame.wait_for_selector("tbody tr")
     assert app.frame.locator("img").count() == 0
@@ -183,17 +196,17 @@ def test_what_others_wrote_is_text_and_nothing_leaves_the_page(browser: Any, ans
     assert any("Content Security Policy" in fault for fault in app.faults)
 
 
-def test_an_error_is_shown_as_its_text(browser: Any) -> None:
-    app = App(browser, apps.PLAN)
+def test_an_error_is_shown_as_its_text(host: Host) -> None:
+    app = App(host, apps.PLAN)
     app.result({"content": [{"type": "text", "text": "There is no workflow x."}], "isError": True})
     app.frame.wait_for_selector("pre")
     assert app.frame.inner_text("pre") == "There is no workflow x."
 
 
 def test_the_form_of_a_trigger_runs_it_once_and_shows_faults_where_they_are(
-    browser: Any, answers: dict[str, Any]
+    host: Host, answers: dict[str, Any]
 ) -> None:
-    app = App(browser, apps.TRIGGER)
+    app = App(host, apps.TRIGGER)
     fault = {
         "code": "invalid_params",
         "message": "No.",
