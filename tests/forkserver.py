@@ -26,6 +26,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -292,6 +293,7 @@ def _take(start: _Start, received: list[int]) -> None:
     if not _those(start.environment, LOCALE):
         os.environ.update(COERCED)
     time.tzset()
+    tempfile.tempdir = None  # looked for again with these variables
     for limit, values in zip(LIMITS, start.limits, strict=True):
         if resource.getrlimit(limit) != tuple(values):
             resource.setrlimit(limit, values)

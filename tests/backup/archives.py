@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 from core.backup import making, restoring
@@ -23,12 +24,14 @@ KEYS = {
 }
 
 
-_template = tempfile.TemporaryDirectory(prefix="sluice-home-")
+@cache
+def _template() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="sluice-home-")
 
 
 async def home(place: Path) -> Path:
     """A home that an engine has used, with keys and files beside its database. A copy: who runs on it adopts it."""
-    template = Path(_template.name) / "home"
+    template = Path(_template().name) / "home"
     if not template.exists():
         await _furnish(template)
     return Path(shutil.copytree(template, place, ignore=shutil.ignore_patterns("engine.sock")))

@@ -47,8 +47,8 @@ def run(confined: str, *tries: str) -> dict[str, str]:
     command = [sys.executable, "-P", "-c", TRYING, str(Path(__file__).parents[2]), confined, *tries]
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        done = subprocess.run(command, stdin=theirs, timeout=60)
-        assert done.returncode == 0
+        done = subprocess.run(command, stdin=theirs, stderr=subprocess.PIPE, timeout=60)
+        assert done.returncode == 0, done.stderr
         theirs.close()
         told = ours.recv(10_000).decode()
     return dict(one.split(":") for one in told.split())
