@@ -72,7 +72,12 @@ async def _quarantined(engine: Engine) -> None:
 
 @pytest.mark.parametrize(
     "document, settings, cause",
-    [(LOOPS, {}, "fell silent"), (EATS, {"worker_memory_mb": 110}, "ran out of memory")],
+    [
+        (LOOPS, {}, "fell silent"),
+        pytest.param(
+            EATS, {"worker_memory_mb": 110}, "ran out of memory", marks=pytest.mark.fresh
+        ),  # in a process of usual size
+    ],
     ids=["loops", "eats"],
 )
 async def test_who_ends_a_worker_again_and_again_is_quarantined_and_its_neighbour_stays_up(
