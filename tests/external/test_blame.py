@@ -61,8 +61,12 @@ def _evil(engine: Engine) -> WorkloadView:
     return engine.fleet.workload_views(tenant="tenant-b", job="evil")[0]
 
 
-def _text(file: Path) -> bytes:
-    return file.read_bytes() if file.exists() else b""
+def _written(file: Path) -> int:
+    """When a file, which is written at once, was written; 0 while it is not there."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _deaths(engine: Engine) -> dict[str, int]:
@@ -139,14 +143,16 @@ async def test_an_end_is_told_by_whoever_starts_the_worker_again_and_to_whicheve
                 bus.kill()
                 worker.send_signal(signal.SIGSEGV)
                 await waiting.until(kept.exists)
-            first = kept.read_bytes()
+            first = _written(kept)
             assert _deaths(engine) == {}
         bus.start()
         async with engine_on(tmp_path / "engine", workers=0, nats=bus.url, **SLOW) as engine:
             async with rig.machine(tmp_path / "edge", bus.url, key):
                 assert await engine.fleet.wait(lambda: "of 3 times" in _evil(engine).reason, SECONDS)
                 assert sum(_deaths(engine).values()) == 1
-                await waiting.until(lambda: _text(kept) != first, seconds=SECONDS)  # the next end replaces it at once
+                await waiting.until(
+                    lambda: _written(kept) != first, seconds=SECONDS
+                )  # the next end replaces it at once
 
 
 async def test_a_worker_that_is_killed_stopped_or_asked_to_end_blames_nobody(
