@@ -15,6 +15,7 @@ from core.deployments.status import up
 from core.engine import Engine
 from core.fleet import failing
 from core.model.principal import Surface
+from tests import waiting
 from tests.deployments.running import publish
 from tests.engines import ADMIN, engine_on
 from tests.operations.test_deployments import SOURCE, apply, deployed, get, plan
@@ -280,6 +281,10 @@ async def test_the_way_back_brings_a_removed_deployment_back(tmp_path: Path) -> 
         assert (await apply(engine, back))["revision"] == 3
 
 
+async def _states(engine: Engine) -> list[str]:
+    return [row["state"] for row in (await engine.call("deployment_list", {}, ADMIN))["items"]]
+
+
 async def test_a_caller_that_goes_away_in_the_middle_of_an_apply_stops_nothing(tmp_path: Path) -> None:
     async with engine_on(tmp_path / "home") as engine:
         made = await plan(engine, tmp_path / "store")
@@ -291,12 +296,11 @@ async def test_a_caller_that_goes_away_in_the_middle_of_an_apply_stops_nothing(t
             return await write(fn, *args)
 
         engine.database.write = slow  # type: ignore[method-assign]
-        with anyio.fail_after(30):
+        with anyio.fail_after(2 * waiting.SECONDS):
             async with anyio.create_task_group() as group:
                 group.start_soon(apply, engine, made)
                 await committing.wait()
                 group.cancel_scope.cancel()
-            while [row["state"] for row in (await engine.call("deployment_list", {}, ADMIN))["items"]] != ["running"]:
-                await anyio.lowlevel.checkpoint()
+            await waiting.until(lambda: _states(engine), lambda states: states == ["running"])
             await engine.rollouts.reached(ADMIN.tenant, "demo", 20)
         assert [row["plan_id"] for row in await history(engine)] == [made["plan_id"]]
