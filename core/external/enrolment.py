@@ -210,6 +210,10 @@ class Enrolment:
         _refuse_inactive(known)
         return known
 
+    async def see_active(self, known: Credential) -> None:
+        """Raises Unauthenticated, Forbidden (for good) or Busy (not now) when a credential is not active any more."""
+        _refuse_inactive(await self._known(known.id))
+
     async def prove(self, said: Assertion) -> None:
         """See that an assertion (core.external.assertion) is of a worker that may join, or waits until it may, or of
         who has a token to redeem. Raises Unauthenticated, Forbidden (its credential was revoked)."""

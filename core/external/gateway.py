@@ -202,11 +202,13 @@ class Gateway:
     async def _join(self, asked: membership.Join, transcript: bytes) -> tuple[External, membership.Admitted]:
         known = await self._enrolment.judge(asked, transcript)
         if self._returns(known.id, asked.instance):
+            refusal = await self._enrolment.suspend(known)  # first: whoever is ended joins again at once
             await self.end(known.name, "its credential is used in two places")
-            raise await self._enrolment.suspend(known)
+            raise refusal
         grant = known.grant
         member = External(known.name, grant.group, min(asked.slots, grant.most_slots), grant)
         await self._replace(member.name)
+        await self._enrolment.see_active(known)  # it may have been suspended or revoked meanwhile
         self.admit(member)
         return member, membership.Admitted(
             name=member.name,
