@@ -70,7 +70,7 @@ def test_who_is_stopped_and_has_lost_its_engine_is_ended(tmp_path: Path) -> None
         held.stop()
         held.lose_engine()
         fd = predecessor.take(held.lock)
-        assert processes.ended(held.pid)
+        waiting.until_now(lambda: processes.ended(held.pid))  # its lock goes a moment before it
         assert held.lock.read_text().split()[0] == str(os.getpid())
         os.close(fd)
 
