@@ -219,7 +219,7 @@ async def test_a_worker_that_stood_still_when_its_owner_was_killed_is_ended_by_t
         try:
             async with engine_on(home) as engine:
                 assert await engine.fleet.wait(lambda: engine.fleet.workers["local-1"].online, 30)
-                assert processes.ended(pid)
+                await waiting.until(lambda: processes.ended(pid))  # its lock goes a moment before it
                 asked = {"slug": "smoke_trigger", "params": {"env": "b"}, "wait_timeout_seconds": 30}
                 assert (await engine.call("trigger_invoke", asked, ADMIN))["state"] == "succeeded"
                 assert engine.fleet.workers["local-1"].restarts == 0, "the first process has taken its place"
