@@ -270,7 +270,7 @@ def _serve(line: socket.socket) -> _Start | None:
 
 
 def _fork_for_parent() -> int:
-    """As os.fork, of a process with one thread, but the new process is a child of whoever started this one."""
+    """As os.fork, of a process with one thread, but the new process is a child of this one's parent."""
     _libc.PyOS_BeforeFork()
     child = int(_libc.syscall(_CLONE, _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0))
     (_libc.PyOS_AfterFork_Parent if child else _libc.PyOS_AfterFork_Child)()

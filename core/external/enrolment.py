@@ -211,7 +211,7 @@ class Enrolment:
         return known
 
     async def see_active(self, known: Credential) -> None:
-        """Raises Unauthenticated, Forbidden (for good) or Busy (not now) when a credential is not active any more."""
+        """Raises Unauthenticated, Forbidden (permanent) or Busy (temporary) when a credential is no longer active."""
         _refuse_inactive(await self._known(known.id))
 
     async def prove(self, said: Assertion) -> None:

@@ -202,7 +202,7 @@ class Gateway:
     async def _join(self, asked: membership.Join, transcript: bytes) -> tuple[External, membership.Admitted]:
         known = await self._enrolment.judge(asked, transcript)
         if self._returns(known.id, asked.instance):
-            refusal = await self._enrolment.suspend(known)  # first: whoever is ended joins again at once
+            refusal = await self._enrolment.suspend(known)  # first: a worker whose session ends joins again at once
             await self.end(known.name, "its credential is used in two places")
             raise refusal
         grant = known.grant

@@ -6,8 +6,6 @@ A step is never edited once it has landed. An older Sluice refuses a database th
 
 from __future__ import annotations
 
-import contextlib
-
 from sqlite_utils import Database
 
 from core import errors
@@ -38,8 +36,11 @@ def migrate(db: Database) -> None:
     """Apply the steps that are missing. Raises StorageUnavailable as `first_missing` does."""
     first_missing(db)
     new = not db.table(STEPS.migrations_table).exists()
-    with db.atomic() if new else contextlib.nullcontext():
-        with db.atomic():  # sqlite-utils commits them one by one; a power cut between would leave no index for ever
-            STEPS.ensure_migrations_table(db)
-            db.table(STEPS.migrations_table).create_index(["migration_set", "name"], unique=True, if_not_exists=True)
-        STEPS.apply(db)
+    with (
+        db.atomic()
+    ):  # sqlite-utils commits these two one by one; after a power cut between, the index would be missing
+        STEPS.ensure_migrations_table(db)
+        db.table(STEPS.migrations_table).create_index(["migration_set", "name"], unique=True, if_not_exists=True)
+        if new:
+            STEPS.apply(db)
+    STEPS.apply(db)
