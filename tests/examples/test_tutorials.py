@@ -19,6 +19,7 @@ import pytest
 from mcp_server.cli import stage
 from tests import waiting
 from tests.examples import shell
+from tests.running import running
 
 pytestmark = pytest.mark.anyio
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,13 +36,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[stage.Stage]:
-    running = stage.Stage(tmp_path_factory.mktemp("tutorials") / "home")
-    try:
-        await running.start(workers=2)
-        yield running
-    finally:
-        with anyio.fail_after(30, shield=True):
-            await running.stop()
+    async with running(tmp_path_factory.mktemp("tutorials"), workers=2) as scene:
+        yield scene
 
 
 def surroundings(home: Path) -> dict[str, str]:
@@ -93,11 +89,11 @@ def program(line: str, home: Path, place: Path, says: str) -> Iterator[Path]:
     """A line that runs for long, from when it has said something until it is no longer needed; the file with that."""
     log = place / f"{line.split()[1]}.log"
     with log.open("wb") as out:
-        running = subprocess.Popen(line.split(), cwd=place, env=surroundings(home), stdout=out, stderr=out)
+        started = subprocess.Popen(line.split(), cwd=place, env=surroundings(home), stdout=out, stderr=out)
     try:
-        waiting.until_now(lambda: any(says in one for one in waiting.lines(log)) or running.poll() is not None)
-        assert running.poll() is None, log.read_text(encoding="utf-8")
+        waiting.until_now(lambda: any(says in one for one in waiting.lines(log)) or started.poll() is not None)
+        assert started.poll() is None, log.read_text(encoding="utf-8")
         yield log
     finally:
-        running.send_signal(signal.SIGTERM)
-        running.wait(timeout=30)
+        started.send_signal(signal.SIGTERM)
+        started.wait(timeout=30)

@@ -14,6 +14,7 @@ from mcp.client.stdio import StdioServerParameters
 
 from mcp_server.cli import stage
 from tests import cases, waiting
+from tests.running import running
 
 pytestmark = pytest.mark.anyio
 BROKEN = """\
@@ -33,14 +34,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[stage.Stage]:
-    made = stage.Stage(tmp_path_factory.mktemp("authoring") / "home")
-    try:
-        with anyio.fail_after(60):
-            await made.start(workers=1)
-        yield made
-    finally:
-        with anyio.fail_after(30, shield=True):
-            await made.stop()
+    async with running(tmp_path_factory.mktemp("authoring"), workers=1) as scene:
+        yield scene
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 
 from mcp_server.cli import stage
 from tests import waiting
+from tests.running import running
 
 pytestmark = pytest.mark.anyio
 SLUG = "quickstart-file-store-roundtrip"
@@ -30,14 +31,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[stage.Stage]:
     """A server for all doors, each of which has a tenant of its own."""
-    made = stage.Stage(tmp_path_factory.mktemp("tutorial") / "home")
-    try:
-        with anyio.fail_after(60):
-            await made.start(workers=1)
-        yield made
-    finally:
-        with anyio.fail_after(30, shield=True):
-            await made.stop()
+    async with running(tmp_path_factory.mktemp("tutorial"), workers=1) as scene:
+        yield scene
 
 
 @asynccontextmanager

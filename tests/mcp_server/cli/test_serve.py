@@ -26,6 +26,7 @@ from mcp_server import loopback
 from mcp_server.cli import codes, serve, stage
 from mcp_server.http import connection, console, serving
 from tests import waiting
+from tests.running import running
 
 pytestmark = pytest.mark.anyio
 
@@ -38,14 +39,8 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[stage.Stage]:
     """A server for tests that leave it as it was."""
-    made = stage.Stage(tmp_path_factory.mktemp("serve") / "home")
-    try:
-        with anyio.fail_after(30):
-            await made.start(workers=0)
-        yield made
-    finally:
-        with anyio.fail_after(30, shield=True):
-            await made.stop()
+    async with running(tmp_path_factory.mktemp("serve"), workers=0) as scene:
+        yield scene
 
 
 async def sluice(*words: str) -> subprocess.CompletedProcess[bytes]:
