@@ -9,8 +9,6 @@ import axe_playwright_python
 
 SCRIPT = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-OF_LOOKS = ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]
-"""The rules among them that colours and widths decide; what the others read is the same in every look of a page."""
 FIND = "(rules) => axe.run(document, {runOnly: rules, resultTypes: ['violations']}).then((found) => found.violations)"
 WIDTH = "document.documentElement.scrollWidth"
 SETTLED = """() => Promise.all(document.getAnimations()
@@ -19,14 +17,13 @@ SETTLED = """() => Promise.all(document.getAnimations()
 """Transitions, to other colours too, are over."""
 
 
-def faults(page: Any, rules: list[str] = TAGS) -> list[str]:
-    """Each rule (of these tags, or of these names) that the page as it looks now does not keep, and where; that it
-    sticks out."""
+def faults(page: Any) -> list[str]:
+    """Each rule that the page as it looks now does not keep, and where; that it sticks out."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(SCRIPT)  # not a script of the page, whose policy would not let it in
     page.evaluate(SETTLED)
     found = []
-    for one in page.evaluate(FIND, rules):
+    for one in page.evaluate(FIND, TAGS):
         places = "; ".join(str(node["target"]) + node["failureSummary"][:150] for node in one["nodes"][:3])
         found.append(f"{one['id']}: {places}")
     wide = page.evaluate(WIDTH)
